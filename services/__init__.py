@@ -1,0 +1,1 @@
+"""The four services. They import ``shared`` and never each other."""

@@ -1,0 +1,1 @@
+"""The scorer: pixel packs and features of shards, probabilities over the whole pool, and selection."""

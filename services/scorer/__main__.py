@@ -1,0 +1,24 @@
+"""``python -m services.scorer``: a worker for embed, score and select jobs."""
+
+from __future__ import annotations
+
+from services.scorer.embed import EmbedHandler
+from services.scorer.models import Models
+from services.scorer.score import ScoreHandler
+from services.scorer.select import SelectHandler
+from shared.learning.predict import pick_device
+from shared.settings import WorkerSettings
+from shared.system import from_environment
+from shared.worker import run_worker
+
+
+def main() -> None:
+    system = from_environment("scorer")
+    settings = WorkerSettings()
+    models = Models(system.store, pick_device(settings.device), settings.weights_dir)
+    parts = (system.ledger, system.rounds, system.store)
+    run_worker(system, [EmbedHandler(*parts, models), ScoreHandler(*parts, models), SelectHandler(*parts)], settings)
+
+
+if __name__ == "__main__":
+    main()

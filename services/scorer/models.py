@@ -1,0 +1,47 @@
+"""The models that a scorer has in memory: the newest checkpoint and the backbones, loaded once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+
+from shared.domain import Checkpoint, CheckpointId
+from shared.errors import Permanent
+from shared.learning import backbones
+from shared.learning.backbones import Backbone
+from shared.learning.checkpoints import from_bytes
+from shared.learning.model import Model
+from shared.store.base import Store
+from shared.weights import find_weights
+
+
+class Models:
+    """Not thread-safe: a worker runs one job at a time."""
+
+    def __init__(self, store: Store, device: torch.device, weights_dir: Path | None) -> None:
+        self.device = device
+        self._store = store
+        self._weights_dir = weights_dir
+        self._backbones: dict[str, Backbone] = {}
+        self._loaded: tuple[CheckpointId, Model] | None = None
+
+    def backbone(self, arch: str) -> Backbone:
+        """A pretrained, frozen backbone. Raises ``Permanent`` if its weights can't be had."""
+        if arch not in self._backbones:
+            data = find_weights(arch, url=backbones.weights_url(arch), weights_dir=self._weights_dir)
+            self._backbones[arch] = backbones.load(arch, data, device=self.device)
+        return self._backbones[arch]
+
+    def checkpoint(self, checkpoint: Checkpoint) -> Model:
+        """The model of a checkpoint. Raises ``Permanent`` unless its bytes have the digest that the database says."""
+        if self._loaded is None or self._loaded[0] != checkpoint.id:
+            data = self._store.get(checkpoint.key + "model.safetensors")
+            try:
+                manifest = json.loads(self._store.get(checkpoint.key + "checkpoint.json"))
+            except ValueError as error:
+                raise Permanent(f"{checkpoint.key}checkpoint.json can't be read: {error}") from error
+            model = from_bytes(data, manifest, expected_sha256=checkpoint.sha256, device=self.device)
+            self._loaded = (checkpoint.id, model)
+        return self._loaded[1]

@@ -1,0 +1,75 @@
+"""Score: probabilities and features of every image of a shard, with a checkpoint."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.scorer.models import Models
+from shared import arrays
+from shared.db import projects, rounds
+from shared.db.pool import Tx
+from shared.domain import CheckpointId, Job, JobKind, ProjectId, ProjectSettings, ShardId
+from shared.errors import Permanent
+from shared.jobs import Ledger
+from shared.learning.model import Model
+from shared.learning.predict import predict
+from shared.rounds import Rounds
+from shared.store.base import Store, features_info_key, features_key, pixels_key, scores_prefix
+from shared.telemetry import IMAGES_SCORED
+from shared.worker import JobContext, Publish
+
+_ROWS_AT_ONCE = 1024  # between two looks at whether to stop
+
+
+class ScoreHandler:
+    """Payload: ``checkpoint_id``, ``shard_id``."""
+
+    kind = JobKind.SCORE
+    long = False
+
+    def __init__(self, ledger: Ledger, rounds: Rounds, store: Store, models: Models) -> None:
+        self._ledger = ledger
+        self._rounds = rounds
+        self._store = store
+        self._models = models
+
+    def run(self, job: Job, context: JobContext) -> Publish:
+        shard_id = ShardId(job.payload["shard_id"])
+        with self._ledger.transaction() as tx:
+            checkpoint = rounds.checkpoint(tx, CheckpointId(job.payload["checkpoint_id"]))
+            settings = projects.get(tx, job.project_id).settings
+        model = self._models.checkpoint(checkpoint)
+        x = self._inputs(job.project_id, shard_id, settings, model)
+        probabilities, features = [], []
+        for first in range(0, len(x), _ROWS_AT_ONCE):
+            context.check()
+            context.report(first / len(x), images=first, of=len(x))
+            p, f = predict(model, x[first : first + _ROWS_AT_ONCE], device=self._models.device)
+            probabilities.append(p)
+            features.append(f)
+        prefix = scores_prefix(job.project_id, checkpoint.id, shard_id)
+        if model.config.mode != "head":  # a frozen backbone's features lie with the shard, once for all rounds
+            arrays.save(self._store, prefix + "features.npy", np.concatenate(features))
+        arrays.save(self._store, prefix + "probabilities.npy", np.concatenate(probabilities))
+        IMAGES_SCORED.inc(len(x))
+
+        def publish(tx: Tx) -> None:
+            self._rounds.scored(tx, job)
+
+        return publish
+
+    def _inputs(
+        self, project_id: ProjectId, shard_id: ShardId, settings: ProjectSettings, model: Model
+    ) -> NDArray[Any]:
+        """What the model is fed: the backbone's features ``(n, D)``, or pixels ``(n, S, S, C)``."""
+        if model.config.mode != "head":
+            return arrays.load(self._store, pixels_key(project_id, shard_id, settings.pixels_variant))
+        place = (project_id, shard_id, settings.features_variant)
+        made_by = json.loads(self._store.get(features_info_key(*place)))["backbone"]
+        if made_by != model.backbone_id:
+            raise Permanent(f"shard {shard_id} has features of {made_by}; the model needs those of {model.backbone_id}")
+        return arrays.load(self._store, features_key(*place))

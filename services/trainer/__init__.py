@@ -1,0 +1,1 @@
+"""The trainer: what is labelled goes in, a checkpoint comes out."""

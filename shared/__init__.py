@@ -1,0 +1,1 @@
+"""What more than one Winnow service needs. Imports no service."""

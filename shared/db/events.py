@@ -1,0 +1,39 @@
+"""The audit log: who did what, when. It only grows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from shared.db.pool import Tx
+from shared.db.sql import queries
+from shared.domain import ProjectId
+
+_Q = queries("events")
+_NEWEST = 2**62
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    id: int
+    at: datetime
+    project_id: ProjectId | None
+    actor: str
+    kind: str
+    data: Mapping[str, Any]
+
+
+def record(tx: Tx, project_id: ProjectId | None, actor: str, kind: str, data: Mapping[str, Any] | None = None) -> None:
+    """Note that ``actor`` (``user:3``, ``key:wnw_ab12``, ``system``) did ``kind`` (``project.started``)."""
+    tx.run(
+        _Q["insert_event"],
+        {"project_id": project_id, "actor": actor, "kind": kind, "data": json.dumps(dict(data or {}))},
+    )
+
+
+def newest(tx: Tx, project_id: ProjectId, *, before: int = _NEWEST, limit: int = 50) -> list[Event]:
+    """Events with an id below ``before``, the newest first."""
+    return [Event(**r) for r in tx.all(_Q["list_events"], {"project_id": project_id, "before": before, "limit": limit})]

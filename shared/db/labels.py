@@ -1,0 +1,131 @@
+"""Labels: what an image resolves to, and from which source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared.db.pool import Row, Tx
+from shared.db.sql import queries
+from shared.domain import (
+    Annotation,
+    AnnotationId,
+    ClassId,
+    ImageId,
+    LabelSource,
+    ProjectId,
+    ShardId,
+    Split,
+)
+
+_Q = queries("labels")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """A labelled image as a model sees it: where its pixels lie, and the column of its class."""
+
+    image_id: ImageId
+    shard_id: ShardId
+    shard_row: int
+    position: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelCounts:
+    """``pool`` and ``holdout`` by split; ``human`` are those that people were paid for."""
+
+    pool: int
+    holdout: int
+    human: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassCount:
+    class_id: ClassId
+    name: str
+    labels: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageLabel:
+    class_id: ClassId
+    name: str
+    source: LabelSource
+    created_at: datetime
+
+
+def put_human(tx: Tx, annotation: Annotation) -> None:
+    """The annotation becomes the image's label."""
+    tx.run(
+        _Q["put_label"],
+        {
+            "image_id": annotation.image_id,
+            "project_id": annotation.project_id,
+            "class_id": annotation.class_id,
+            "source": LabelSource.HUMAN.value,
+            "annotation_id": annotation.id,
+        },
+    )
+
+
+def withdraw(tx: Tx, annotation_id: AnnotationId) -> None:
+    """Remove the label that this annotation gave, unless a newer one replaced it."""
+    tx.run(_Q["delete_label_of"], {"annotation_id": annotation_id})
+
+
+def import_known(tx: Tx, project_id: ProjectId, known: Mapping[str, ClassId]) -> list[ImageId]:
+    """Label images by hex digest; questions open about them are closed. Returns the images labelled.
+
+    A digest that isn't in the project is passed over; a human's label stays as it is.
+    """
+    params = {"project_id": project_id, "sha256s": list(known), "class_ids": list(known.values())}
+    ids = [ImageId(row["image_id"]) for row in tx.all(_Q["import_labels"], params)]
+    if ids:
+        tx.run(_Q["close_tasks_of"], {"image_ids": ids})
+    return ids
+
+
+def examples(tx: Tx, project_id: ProjectId, split: Split) -> list[Example]:
+    """Labelled, readable images of a split that are in a pixel pack, in order of id."""
+    return [
+        Example(image_id=r["id"], shard_id=r["shard_id"], shard_row=r["shard_row"], position=r["position"])
+        for r in tx.all(_Q["examples"], {"project_id": project_id, "split": split.value})
+    ]
+
+
+def counts(tx: Tx, project_id: ProjectId) -> LabelCounts:
+    row = tx.one(_Q["count_labels"], {"project_id": project_id})
+    assert row is not None  # an aggregate always answers
+    return LabelCounts(**row)
+
+
+def count_new(tx: Tx, project_id: ProjectId, since: datetime, enough: int) -> int:
+    """Labels on pool images since ``since``; stops counting at ``enough``."""
+    row = tx.one(_Q["count_new"], {"project_id": project_id, "since": since, "enough": enough})
+    return int(row["new"]) if row else 0
+
+
+def unlabelled_holdout(tx: Tx, project_id: ProjectId) -> list[ImageId]:
+    """Holdout images that nobody has been asked about."""
+    return [ImageId(row["id"]) for row in tx.all(_Q["unlabelled_holdout"], {"project_id": project_id})]
+
+
+def by_class(tx: Tx, project_id: ProjectId) -> list[ClassCount]:
+    """In order of class position."""
+    return [ClassCount(**row) for row in tx.all(_Q["by_class"], {"project_id": project_id})]
+
+
+def of_image(tx: Tx, image_id: ImageId) -> ImageLabel | None:
+    row = tx.one(_Q["of_image"], {"image_id": image_id})
+    if row is None:
+        return None
+    return ImageLabel(
+        class_id=row["class_id"], name=row["name"], source=LabelSource(row["source"]), created_at=row["created_at"]
+    )
+
+
+def export(tx: Tx, project_id: ProjectId) -> Iterator[Row]:
+    """A row per image, labelled or not, in order of id, streamed. Columns as in ``queries/labels.sql``."""
+    return tx.stream(_Q["export"], {"project_id": project_id})

@@ -1,0 +1,180 @@
+"""Connections and transactions.
+
+``Database`` hands out at most ``pool_size`` connections and lets callers wait for one (psycopg2's own pool raises
+instead). A connection that broke is thrown away. ``Tx`` is what repositories get: a transaction that returns rows as
+dictionaries, turns the driver's errors into Winnow's, and runs hooks after its commit.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg2
+import psycopg2.errors
+import psycopg2.extensions
+import psycopg2.extras
+import psycopg2.pool
+
+from shared.errors import Conflict, Invalid, Retryable, WinnowError
+from shared.settings import DatabaseSettings
+from shared.telemetry import logger
+
+log = logger(__name__)
+Row = dict[str, Any]
+Params = Mapping[str, Any]
+
+
+def translate(error: psycopg2.Error) -> WinnowError:
+    """The error of ours that a driver's error means."""
+    message = (error.diag.message_primary if error.diag else None) or str(error).strip() or type(error).__name__
+    if isinstance(error, psycopg2.errors.UniqueViolation | psycopg2.errors.ForeignKeyViolation):
+        return Conflict(message)
+    if isinstance(error, psycopg2.IntegrityError | psycopg2.DataError):
+        return Invalid(message)
+    if isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
+        return Retryable(message)  # lost connections, deadlocks, serialization failures, time-outs
+    return WinnowError(message)
+
+
+class Tx:
+    """One transaction on one connection. Not thread-safe."""
+
+    def __init__(self, connection: psycopg2.extensions.connection) -> None:
+        self._connection = connection
+        self._after_commit: list[Callable[[], None]] = []
+
+    def all(self, sql: str, params: Params | None = None) -> list[Row]:
+        """Every row of the answer."""
+        with self._cursor() as cursor:
+            cursor.execute(sql, params)
+            return [dict(row) for row in cursor.fetchall()]
+
+    def one(self, sql: str, params: Params | None = None) -> Row | None:
+        """The first row of the answer, or None."""
+        with self._cursor() as cursor:
+            cursor.execute(sql, params)
+            row = cursor.fetchone()
+            return None if row is None else dict(row)
+
+    def run(self, sql: str, params: Params | None = None) -> int:
+        """The number of rows that the statement touched."""
+        with self._cursor() as cursor:
+            cursor.execute(sql, params)
+            return int(cursor.rowcount)
+
+    def stream(self, sql: str, params: Params | None = None, size: int = 2000) -> Iterator[Row]:
+        """Rows as they come, through a server-side cursor: memory stays bounded by ``size`` rows."""
+        with self._cursor(name="stream") as cursor:
+            cursor.itersize = size
+            cursor.execute(sql, params)
+            for row in cursor:
+                yield dict(row)
+
+    def after_commit(self, hook: Callable[[], None]) -> None:
+        """Run ``hook`` once this transaction is committed; never if it isn't. Hooks must not raise."""
+        self._after_commit.append(hook)
+
+    def run_hooks(self) -> None:
+        for hook in self._after_commit:
+            hook()
+
+    @contextmanager
+    def _cursor(self, name: str | None = None) -> Iterator[Any]:
+        try:
+            with self._connection.cursor(name, cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
+                yield cursor
+        except psycopg2.Error as error:
+            raise translate(error) from error
+
+
+class Database:
+    """A pool of connections to one database. Thread-safe."""
+
+    def __init__(self, settings: DatabaseSettings) -> None:
+        self._settings = settings
+        self._pool: psycopg2.pool.ThreadedConnectionPool | None = None
+        self._opening = threading.Lock()
+        self._slots = threading.BoundedSemaphore(settings.pool_size)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Tx]:
+        """A transaction: committed when the block ends, rolled back when it raises.
+
+        Raises ``Retryable`` when no connection is free in time or Postgres can't be reached.
+        """
+        if not self._slots.acquire(timeout=self._settings.acquire_timeout_s):
+            raise Retryable("every database connection is in use; try again shortly")
+        try:
+            connection = self._take()
+            tx = Tx(connection)
+            try:
+                yield tx
+                connection.commit()
+            except psycopg2.Error as error:
+                raise translate(error) from error
+            finally:
+                self._give(connection)
+        finally:
+            self._slots.release()
+        tx.run_hooks()
+
+    def check(self) -> None:
+        """Raise ``Retryable`` unless Postgres answers now."""
+        with self.transaction() as tx:
+            tx.one("SELECT 1 AS alive")
+
+    def close(self) -> None:
+        """Close every connection. Transactions still open break."""
+        with self._opening:
+            if self._pool is not None:
+                self._pool.closeall()
+                self._pool = None
+
+    def _take(self) -> psycopg2.extensions.connection:
+        """A connection known to answer: those that Postgres closed meanwhile (a restart) are thrown away."""
+        try:
+            with self._opening:
+                if self._pool is None:
+                    self._pool = psycopg2.pool.ThreadedConnectionPool(
+                        0,
+                        self._settings.pool_size,
+                        self._settings.url.get_secret_value(),
+                        connect_timeout=10,
+                        keepalives_idle=30,
+                        application_name="winnow",
+                        options="-c timezone=UTC",
+                    )
+                pool = self._pool
+            for _ in range(self._settings.pool_size):
+                connection: psycopg2.extensions.connection = pool.getconn()
+                if self._answers(connection):
+                    return connection
+                pool.putconn(connection, close=True)
+            raise Retryable("the database closes every connection at once")
+        except psycopg2.Error as error:
+            raise translate(error) from error
+
+    @staticmethod
+    def _answers(connection: psycopg2.extensions.connection) -> bool:
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+            return True
+        except psycopg2.Error:
+            return False
+
+    def _give(self, connection: psycopg2.extensions.connection) -> None:
+        """Back to the pool with nothing pending, or thrown away."""
+        try:
+            if not connection.closed:
+                connection.rollback()
+        except psycopg2.Error:
+            log.warning("database.connection_lost")
+        finally:
+            if self._pool is None:
+                connection.close()
+            else:
+                self._pool.putconn(connection, close=bool(connection.closed))

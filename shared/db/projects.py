@@ -1,0 +1,118 @@
+"""Projects and their classes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+
+from shared.db.pool import Row, Tx
+from shared.db.sql import queries
+from shared.domain import Class, ClassId, Project, ProjectId, ProjectSettings, ProjectState, RoundMode
+from shared.errors import Conflict, Invalid, NotFound
+
+_Q = queries("projects")
+# Distinct for people with the common colour-vision deficiencies (after Okabe and Ito, 2008); repeats after eight.
+PALETTE = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#7a5195", "#8c6d1f")
+
+
+def settings_from_json(values: Row) -> ProjectSettings:
+    """Settings as stored; keys that this version does not know are ignored, so that a rollback can still read."""
+    known = {f.name for f in fields(ProjectSettings)}
+    kept = {key: value for key, value in values.items() if key in known}
+    if "mode" in kept:
+        kept["mode"] = RoundMode(kept["mode"])
+    return ProjectSettings(**kept)
+
+
+def _project(row: Row) -> Project:
+    return Project(
+        id=row["id"],
+        name=row["name"],
+        state=ProjectState(row["state"]),
+        settings=settings_from_json(row["settings"]),
+        stop_reason=row["stop_reason"],
+        created_at=row["created_at"],
+    )
+
+
+def create(tx: Tx, name: str, class_names: Sequence[str], settings: ProjectSettings) -> Project:
+    """A new project in ``draft``, with its classes in the order given.
+
+    The first nine classes get the hotkeys 1 to 9. Raises ``Conflict`` if the name is taken, ``Invalid`` for fewer
+    than two classes or a name given twice.
+    """
+    if len(class_names) < 2:
+        raise Invalid("a project needs at least two classes")
+    if len(set(class_names)) != len(class_names):
+        raise Invalid("every class needs a name of its own")
+    row = tx.one(_Q["insert_project"], {"name": name, "settings": json.dumps(asdict(settings))})
+    assert row is not None  # INSERT ... RETURNING
+    count = len(class_names)
+    tx.all(
+        _Q["insert_classes"],
+        {
+            "project_id": row["id"],
+            "positions": list(range(count)),
+            "names": list(class_names),
+            "colours": [PALETTE[i % len(PALETTE)] for i in range(count)],
+            "hotkeys": [str(i + 1) if i < 9 else None for i in range(count)],
+        },
+    )
+    return _project(row)
+
+
+def get(tx: Tx, project_id: ProjectId) -> Project:
+    """Raises ``NotFound``."""
+    row = tx.one(_Q["get_project"], {"id": project_id})
+    if row is None:
+        raise NotFound(f"there is no project {project_id}")
+    return _project(row)
+
+
+def lock(tx: Tx, project_id: ProjectId) -> Project:
+    """As ``get``, and nobody else moves the project on until this transaction ends."""
+    row = tx.one(_Q["get_project_for_update"], {"id": project_id})
+    if row is None:
+        raise NotFound(f"there is no project {project_id}")
+    return _project(row)
+
+
+def page(tx: Tx, *, after: int = 0, limit: int = 50, only: ProjectId | None = None) -> list[Project]:
+    """Projects with an id above ``after``, in order of id."""
+    return [_project(r) for r in tx.all(_Q["list_projects"], {"after": after, "limit": limit, "only": only})]
+
+
+def running(tx: Tx) -> list[ProjectId]:
+    return [ProjectId(row["id"]) for row in tx.all(_Q["list_running"])]
+
+
+def set_state(tx: Tx, project_id: ProjectId, state: ProjectState, stop_reason: str | None = None) -> None:
+    tx.run(_Q["set_state"], {"id": project_id, "state": state.value, "stop_reason": stop_reason})
+
+
+def set_settings(tx: Tx, project_id: ProjectId, settings: ProjectSettings) -> Project:
+    row = tx.one(_Q["set_settings"], {"id": project_id, "settings": json.dumps(asdict(settings))})
+    if row is None:
+        raise Conflict(f"project {project_id} is gone")
+    return _project(row)
+
+
+def classes(tx: Tx, project_id: ProjectId) -> list[Class]:
+    """In order of position, that is of the columns of probabilities."""
+    return [
+        Class(
+            id=ClassId(row["id"]),
+            project_id=project_id,
+            position=row["position"],
+            name=row["name"],
+            colour=row["colour"],
+            hotkey=row["hotkey"],
+        )
+        for row in tx.all(_Q["list_classes"], {"project_id": project_id})
+    ]
+
+
+def has_class(tx: Tx, project_id: ProjectId, class_id: ClassId) -> bool:
+    row = tx.one(_Q["class_in_project"], {"project_id": project_id, "class_id": class_id})
+    return bool(row and row["found"])

@@ -1,0 +1,75 @@
+-- name: put_label
+-- The newest answer is the label.
+INSERT INTO labels (image_id, project_id, class_id, source, annotation_id, checkpoint_id, confidence)
+VALUES (%(image_id)s, %(project_id)s, %(class_id)s, %(source)s, %(annotation_id)s, NULL, NULL)
+ON CONFLICT (image_id) DO UPDATE SET class_id = excluded.class_id, source = excluded.source,
+    annotation_id = excluded.annotation_id, checkpoint_id = NULL, confidence = NULL, created_at = now();
+
+-- name: delete_label_of
+DELETE FROM labels WHERE annotation_id = %(annotation_id)s;
+
+-- name: import_labels
+-- Known labels of images already there, by digest. A human's label is never overwritten.
+INSERT INTO labels (image_id, project_id, class_id, source)
+SELECT i.id, i.project_id, k.class_id, 'import'
+FROM (SELECT DISTINCT ON (sha256) sha256, class_id
+      FROM unnest(%(sha256s)s::text[], %(class_ids)s::bigint[]) AS given (sha256, class_id)) AS k
+JOIN images i ON i.project_id = %(project_id)s AND i.sha256 = decode(k.sha256, 'hex')
+ON CONFLICT (image_id) DO UPDATE SET class_id = excluded.class_id, created_at = now()
+    WHERE labels.source = 'import'
+RETURNING image_id;
+
+-- name: close_tasks_of
+-- Questions that an import has answered.
+UPDATE tasks SET state = 'superseded', lease_until = NULL, holder = NULL
+WHERE image_id = ANY (%(image_ids)s::bigint[]) AND state IN ('open', 'leased');
+
+-- name: examples
+SELECT i.id, i.shard_id, i.shard_row, c.position
+FROM labels l JOIN images i ON i.id = l.image_id JOIN classes c ON c.id = l.class_id
+WHERE l.project_id = %(project_id)s AND i.split = %(split)s AND i.state = 'ready'
+ORDER BY i.id;
+
+-- name: count_labels
+SELECT count(*) FILTER (WHERE i.split = 'pool') AS pool,
+       count(*) FILTER (WHERE i.split = 'holdout') AS holdout,
+       count(*) FILTER (WHERE l.source = 'human') AS human
+FROM labels l JOIN images i ON i.id = l.image_id WHERE l.project_id = %(project_id)s;
+
+-- name: count_new
+-- Labels on pool images since a moment; stops counting at what is enough to know.
+SELECT count(*) AS new FROM (
+    SELECT 1 FROM labels l JOIN images i ON i.id = l.image_id
+    WHERE l.project_id = %(project_id)s AND l.created_at >= %(since)s AND i.split = 'pool' LIMIT %(enough)s
+) AS counted;
+
+-- name: unlabelled_holdout
+SELECT i.id FROM images i
+WHERE i.project_id = %(project_id)s AND i.split = 'holdout' AND i.state <> 'unreadable'
+  AND NOT EXISTS (SELECT 1 FROM labels l WHERE l.image_id = i.id)
+  AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.image_id = i.id AND t.state IN ('open', 'leased', 'skipped'))
+ORDER BY i.id;
+
+-- name: by_class
+SELECT c.id AS class_id, c.name, count(l.image_id) AS labels
+FROM classes c LEFT JOIN labels l ON l.class_id = c.id
+WHERE c.project_id = %(project_id)s GROUP BY c.id ORDER BY c.position;
+
+-- name: of_image
+SELECT l.class_id, c.name, l.source, l.created_at FROM labels l JOIN classes c ON c.id = l.class_id
+WHERE l.image_id = %(image_id)s;
+
+-- name: export
+-- Every image of a project with its label, if any, and where the label comes from.
+SELECT i.id, encode(i.sha256, 'hex') AS sha256, i.filename, i.format, i.width, i.height, i.split, i.state,
+       i.shard_id, i.shard_row, c.name AS label, l.source, l.created_at AS labelled_at, u.username AS annotator,
+       t.strategy, r.number AS round
+FROM images i
+LEFT JOIN labels l ON l.image_id = i.id
+LEFT JOIN classes c ON c.id = l.class_id
+LEFT JOIN annotations a ON a.id = l.annotation_id
+LEFT JOIN users u ON u.id = a.user_id
+LEFT JOIN tasks t ON t.id = a.task_id
+LEFT JOIN rounds r ON r.id = t.round_id
+WHERE i.project_id = %(project_id)s
+ORDER BY i.id;

@@ -1,0 +1,36 @@
+-- name: insert_project
+INSERT INTO projects (name, settings) VALUES (%(name)s, %(settings)s::jsonb) RETURNING *;
+
+-- name: insert_classes
+INSERT INTO classes (project_id, position, name, colour, hotkey)
+SELECT %(project_id)s, c.position, c.name, c.colour, c.hotkey
+FROM unnest(%(positions)s::int[], %(names)s::text[], %(colours)s::text[], %(hotkeys)s::text[])
+    AS c (position, name, colour, hotkey)
+RETURNING *;
+
+-- name: get_project
+SELECT * FROM projects WHERE id = %(id)s;
+
+-- name: get_project_for_update
+-- The lock under which a project moves on. NO KEY: answers, which refer to the project, are not held up by it.
+SELECT * FROM projects WHERE id = %(id)s FOR NO KEY UPDATE;
+
+-- name: list_projects
+SELECT * FROM projects
+WHERE id > %(after)s AND (%(only)s::bigint IS NULL OR id = %(only)s::bigint)
+ORDER BY id LIMIT %(limit)s;
+
+-- name: list_running
+SELECT id FROM projects WHERE state = 'running' ORDER BY id;
+
+-- name: set_state
+UPDATE projects SET state = %(state)s, stop_reason = %(stop_reason)s WHERE id = %(id)s;
+
+-- name: set_settings
+UPDATE projects SET settings = %(settings)s::jsonb WHERE id = %(id)s RETURNING *;
+
+-- name: list_classes
+SELECT * FROM classes WHERE project_id = %(project_id)s ORDER BY position;
+
+-- name: class_in_project
+SELECT EXISTS (SELECT 1 FROM classes WHERE id = %(class_id)s AND project_id = %(project_id)s) AS found;

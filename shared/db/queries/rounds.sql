@@ -1,0 +1,43 @@
+-- name: insert_round
+INSERT INTO rounds (project_id, number, state, labels)
+VALUES (%(project_id)s, %(number)s, %(state)s, %(labels)s)
+RETURNING *;
+
+-- name: latest
+SELECT r.*, c.id AS checkpoint_id FROM rounds r LEFT JOIN checkpoints c ON c.round_id = r.id
+WHERE r.project_id = %(project_id)s ORDER BY r.number DESC LIMIT 1;
+
+-- name: list_rounds
+SELECT r.*, c.id AS checkpoint_id FROM rounds r LEFT JOIN checkpoints c ON c.round_id = r.id
+WHERE r.project_id = %(project_id)s ORDER BY r.number;
+
+-- name: set_state
+UPDATE rounds SET state = %(state)s,
+    finished_at = CASE WHEN %(state)s = 'done' THEN clock_timestamp() END
+WHERE id = %(id)s;
+
+-- name: set_labels
+UPDATE rounds SET labels = %(labels)s WHERE id = %(id)s;
+
+-- name: select_again
+-- Another selection within the same round; the number tells its job from the one before.
+UPDATE rounds SET state = 'selecting', attempt = attempt + 1 WHERE id = %(id)s RETURNING attempt;
+
+-- name: insert_checkpoint
+INSERT INTO checkpoints (project_id, round_id, key, sha256, arch, data_version, metrics)
+VALUES (%(project_id)s, %(round_id)s, %(key)s, decode(%(sha256)s, 'hex'), %(arch)s, %(data_version)s,
+        %(metrics)s::jsonb)
+RETURNING *;
+
+-- name: get_checkpoint
+SELECT * FROM checkpoints WHERE id = %(id)s;
+
+-- name: list_checkpoints
+SELECT c.*, r.number, r.labels FROM checkpoints c JOIN rounds r ON r.id = c.round_id
+WHERE c.project_id = %(project_id)s ORDER BY c.id;
+
+-- name: mark_scored
+UPDATE checkpoints SET scored_at = clock_timestamp() WHERE id = %(id)s;
+
+-- name: latest_scored
+SELECT * FROM checkpoints WHERE project_id = %(project_id)s AND scored_at IS NOT NULL ORDER BY id DESC LIMIT 1;

@@ -1,0 +1,116 @@
+-- name: insert_tasks
+-- Only images that are still unlabelled and not already asked about.
+INSERT INTO tasks (project_id, round_id, image_id, kind, priority, strategy, score)
+SELECT %(project_id)s, %(round_id)s, t.image_id, t.kind, t.priority, t.strategy, t.score
+FROM unnest(%(image_ids)s::bigint[], %(kinds)s::text[], %(priorities)s::double precision[], %(strategies)s::text[],
+            %(scores)s::double precision[]) AS t (image_id, kind, priority, strategy, score)
+WHERE NOT EXISTS (SELECT 1 FROM labels l WHERE l.image_id = t.image_id)
+ON CONFLICT (image_id) WHERE state IN ('open', 'leased') DO NOTHING
+RETURNING id;
+
+-- name: supersede_open
+-- A new selection replaces the questions that nobody holds.
+UPDATE tasks SET state = 'superseded' WHERE project_id = %(project_id)s AND state = 'open' AND kind = 'query';
+
+-- name: held
+-- What an annotator already holds, so that a reloaded page goes on with it.
+SELECT * FROM tasks
+WHERE project_id = %(project_id)s AND holder = %(user_id)s AND state = 'leased' AND lease_until > clock_timestamp()
+ORDER BY priority, id LIMIT %(count)s;
+
+-- name: lease
+-- The next open tasks, to one annotator. SKIP LOCKED: concurrent annotators take different rows without waiting.
+WITH next AS (
+    SELECT t.id FROM tasks t
+    WHERE t.project_id = %(project_id)s AND t.state = 'open'
+      AND EXISTS (SELECT 1 FROM projects p WHERE p.id = %(project_id)s AND p.state = 'running')
+    ORDER BY t.priority, t.id
+    LIMIT %(count)s
+    FOR UPDATE OF t SKIP LOCKED
+)
+UPDATE tasks SET state = 'leased', holder = %(user_id)s, fence = tasks.fence + 1,
+    lease_until = clock_timestamp() + make_interval(secs => %(lease_s)s)
+FROM next WHERE tasks.id = next.id
+RETURNING tasks.*;
+
+-- name: renew
+UPDATE tasks SET lease_until = clock_timestamp() + make_interval(secs => %(lease_s)s)
+FROM unnest(%(ids)s::bigint[], %(fences)s::int[]) AS mine (id, fence)
+WHERE tasks.id = mine.id AND tasks.fence = mine.fence AND tasks.holder = %(user_id)s AND tasks.state = 'leased'
+RETURNING tasks.id;
+
+-- name: release
+UPDATE tasks SET state = 'open', holder = NULL, lease_until = NULL
+FROM unnest(%(ids)s::bigint[], %(fences)s::int[]) AS mine (id, fence)
+WHERE tasks.id = mine.id AND tasks.fence = mine.fence AND tasks.holder = %(user_id)s AND tasks.state = 'leased'
+RETURNING tasks.id;
+
+-- name: reopen_expired
+UPDATE tasks SET state = 'open', holder = NULL, lease_until = NULL
+WHERE id IN (
+    SELECT id FROM tasks WHERE state = 'leased' AND lease_until < clock_timestamp()
+    ORDER BY lease_until LIMIT 1000 FOR UPDATE SKIP LOCKED
+)
+RETURNING id, project_id, fence;
+
+-- name: get
+SELECT * FROM tasks WHERE project_id = %(project_id)s AND id = %(id)s;
+
+-- name: finish
+-- Only for who holds it now: a lease that was lost has another fence.
+UPDATE tasks SET state = 'done', lease_until = NULL
+WHERE project_id = %(project_id)s AND id = %(id)s AND fence = %(fence)s AND holder = %(user_id)s AND state = 'leased'
+RETURNING *;
+
+-- name: skip
+-- To the end of the queue; after so many skips it is given up on.
+UPDATE tasks SET skips = skips + 1, lease_until = NULL, holder = NULL,
+    state = CASE WHEN skips + 1 >= %(max_skips)s THEN 'skipped' ELSE 'open' END,
+    priority = 1 + (SELECT coalesce(max(priority), 0) FROM tasks o
+                    WHERE o.project_id = %(project_id)s AND o.state = 'open')
+WHERE project_id = %(project_id)s AND id = %(id)s AND fence = %(fence)s AND holder = %(user_id)s AND state = 'leased'
+RETURNING *;
+
+-- name: take_back
+-- An answered task returns to the annotator who answered it.
+UPDATE tasks SET state = 'leased', fence = fence + 1,
+    lease_until = clock_timestamp() + make_interval(secs => %(lease_s)s)
+WHERE id = %(id)s AND state = 'done' AND holder = %(user_id)s
+RETURNING *;
+
+-- name: insert_annotation
+INSERT INTO annotations (task_id, image_id, project_id, user_id, class_id, idempotency_key, fence, duration_ms)
+VALUES (%(task_id)s, %(image_id)s, %(project_id)s, %(user_id)s, %(class_id)s, %(key)s, %(fence)s, %(duration_ms)s)
+RETURNING *;
+
+-- name: annotation_by_key
+SELECT * FROM annotations WHERE user_id = %(user_id)s AND idempotency_key = %(key)s;
+
+-- name: last_annotations
+SELECT * FROM annotations
+WHERE project_id = %(project_id)s AND user_id = %(user_id)s AND undone_at IS NULL
+ORDER BY id DESC LIMIT %(limit)s;
+
+-- name: undo_annotation
+UPDATE annotations SET undone_at = clock_timestamp()
+WHERE project_id = %(project_id)s AND id = %(id)s AND user_id = %(user_id)s AND undone_at IS NULL
+RETURNING *;
+
+-- name: count_live
+SELECT count(*) FILTER (WHERE state = 'open') AS open, count(*) FILTER (WHERE state = 'leased') AS leased,
+       min(lease_until) AS next_expiry
+FROM tasks WHERE project_id = %(project_id)s AND state IN ('open', 'leased');
+
+-- name: count_kept
+-- Live tasks that a new selection leaves as they are.
+SELECT count(*) AS kept FROM tasks
+WHERE project_id = %(project_id)s AND (state = 'leased' OR (state = 'open' AND kind = 'holdout'));
+
+-- name: any_live
+SELECT EXISTS (
+    SELECT 1 FROM tasks WHERE project_id = %(project_id)s AND state IN ('open', 'leased')
+) AS live;
+
+-- name: user_count
+SELECT count(*) AS answered FROM annotations
+WHERE project_id = %(project_id)s AND user_id = %(user_id)s AND undone_at IS NULL;

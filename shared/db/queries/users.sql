@@ -1,0 +1,45 @@
+-- name: insert_user
+INSERT INTO users (username, display_name, password_hash) VALUES (%(username)s, %(display_name)s, %(password_hash)s)
+RETURNING *;
+
+-- name: by_username
+SELECT * FROM users WHERE username = %(username)s;
+
+-- name: set_password
+UPDATE users SET password_hash = %(password_hash)s WHERE username = %(username)s RETURNING id;
+
+-- name: insert_session
+INSERT INTO sessions (token_sha256, user_id, expires_at)
+VALUES (%(token_sha256)s, %(user_id)s, now() + make_interval(hours => %(hours)s))
+RETURNING expires_at;
+
+-- name: user_of_session
+SELECT u.* FROM sessions s JOIN users u ON u.id = s.user_id
+WHERE s.token_sha256 = %(token_sha256)s AND s.expires_at > now() AND NOT u.disabled;
+
+-- name: delete_session
+DELETE FROM sessions WHERE token_sha256 = %(token_sha256)s;
+
+-- name: delete_expired_sessions
+DELETE FROM sessions WHERE expires_at < now();
+
+-- name: insert_key
+INSERT INTO api_keys (name, prefix, key_sha256, scopes, project_id, expires_at)
+VALUES (%(name)s, %(prefix)s, %(key_sha256)s, %(scopes)s::text[], %(project_id)s, %(expires_at)s)
+RETURNING *;
+
+-- name: key_by_digest
+-- Only keys that are good now.
+SELECT * FROM api_keys
+WHERE key_sha256 = %(key_sha256)s AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now());
+
+-- name: touch_key
+-- At most once a minute, so that a busy key is no hot row.
+UPDATE api_keys SET last_used_at = now()
+WHERE id = %(id)s AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute');
+
+-- name: revoke_key
+UPDATE api_keys SET revoked_at = now() WHERE prefix = %(prefix)s AND revoked_at IS NULL RETURNING *;
+
+-- name: list_keys
+SELECT * FROM api_keys ORDER BY id;

@@ -1,0 +1,143 @@
+"""Rows of rounds and checkpoints. ``shared.rounds`` decides how a project moves through them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from shared.db.pool import Row, Tx
+from shared.db.sql import queries
+from shared.domain import Checkpoint, CheckpointId, ProjectId, Round, RoundId, RoundState
+from shared.errors import NotFound
+
+_Q = queries("rounds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvePoint:
+    """A point of the learning curve: a round's model, what it was trained on, and its metrics on the holdout."""
+
+    round_number: int
+    labels: int
+    checkpoint_id: CheckpointId
+    metrics: Mapping[str, Any]
+
+
+def _round(row: Row) -> Round:
+    return Round(
+        id=row["id"],
+        project_id=row["project_id"],
+        number=row["number"],
+        state=RoundState(row["state"]),
+        checkpoint_id=row.get("checkpoint_id"),
+        labels=row["labels"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+    )
+
+
+def _checkpoint(row: Row) -> Checkpoint:
+    return Checkpoint(
+        id=row["id"],
+        project_id=row["project_id"],
+        round_id=row["round_id"],
+        key=row["key"],
+        sha256=bytes(row["sha256"]).hex(),
+        arch=row["arch"],
+        data_version=row["data_version"],
+        metrics=row["metrics"],
+        created_at=row["created_at"],
+    )
+
+
+def begin(tx: Tx, project_id: ProjectId, number: int, state: RoundState, labels: int) -> Round:
+    """Raises ``Conflict`` if the round exists or another is not done."""
+    row = tx.one(
+        _Q["insert_round"], {"project_id": project_id, "number": number, "state": state.value, "labels": labels}
+    )
+    assert row is not None  # INSERT ... RETURNING
+    return _round(row)
+
+
+def latest(tx: Tx, project_id: ProjectId) -> Round | None:
+    row = tx.one(_Q["latest"], {"project_id": project_id})
+    return None if row is None else _round(row)
+
+
+def history(tx: Tx, project_id: ProjectId) -> list[Round]:
+    """In order of number."""
+    return [_round(row) for row in tx.all(_Q["list_rounds"], {"project_id": project_id})]
+
+
+def set_state(tx: Tx, round_id: RoundId, state: RoundState) -> None:
+    tx.run(_Q["set_state"], {"id": round_id, "state": state.value})
+
+
+def set_labels(tx: Tx, round_id: RoundId, labels: int) -> None:
+    """How many labels the round's model was really trained on."""
+    tx.run(_Q["set_labels"], {"id": round_id, "labels": labels})
+
+
+def select_again(tx: Tx, round_id: RoundId) -> int:
+    """Back to selecting, within the same round; returns how many selections went before."""
+    row = tx.one(_Q["select_again"], {"id": round_id})
+    if row is None:
+        raise NotFound(f"there is no round {round_id}")
+    return int(row["attempt"])
+
+
+def add_checkpoint(
+    tx: Tx,
+    project_id: ProjectId,
+    round_id: RoundId,
+    *,
+    key: str,
+    sha256: str,
+    arch: str,
+    data_version: str,
+    metrics: Mapping[str, Any],
+) -> Checkpoint:
+    """``key`` is the prefix in the store; ``sha256`` the hex digest of ``model.safetensors``."""
+    row = tx.one(
+        _Q["insert_checkpoint"],
+        {
+            "project_id": project_id,
+            "round_id": round_id,
+            "key": key,
+            "sha256": sha256,
+            "arch": arch,
+            "data_version": data_version,
+            "metrics": json.dumps(dict(metrics)),
+        },
+    )
+    assert row is not None  # INSERT ... RETURNING
+    return _checkpoint(row)
+
+
+def checkpoint(tx: Tx, checkpoint_id: CheckpointId) -> Checkpoint:
+    """Raises ``NotFound``."""
+    row = tx.one(_Q["get_checkpoint"], {"id": checkpoint_id})
+    if row is None:
+        raise NotFound(f"there is no checkpoint {checkpoint_id}")
+    return _checkpoint(row)
+
+
+def curve(tx: Tx, project_id: ProjectId) -> list[CurvePoint]:
+    """The learning curve, in order of rounds."""
+    return [
+        CurvePoint(round_number=r["number"], labels=r["labels"], checkpoint_id=r["id"], metrics=r["metrics"])
+        for r in tx.all(_Q["list_checkpoints"], {"project_id": project_id})
+    ]
+
+
+def mark_scored(tx: Tx, checkpoint_id: CheckpointId) -> None:
+    """Its probabilities for every shard are in the store."""
+    tx.run(_Q["mark_scored"], {"id": checkpoint_id})
+
+
+def latest_scored(tx: Tx, project_id: ProjectId) -> Checkpoint | None:
+    """The newest checkpoint whose probabilities are complete."""
+    row = tx.one(_Q["latest_scored"], {"project_id": project_id})
+    return None if row is None else _checkpoint(row)

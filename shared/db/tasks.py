@@ -1,0 +1,239 @@
+"""Tasks, their leases, and the annotations that answer them.
+
+An annotator holds a task by (holder, fence, lease_until). Every lease raises the fence, so an answer given under a
+lost lease can be told from one given under the present one. The database refuses a second standing answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared.db.pool import Row, Tx
+from shared.db.sql import queries
+from shared.domain import (
+    MAX_TASK_SKIPS,
+    Annotation,
+    AnnotationId,
+    ClassId,
+    NewTask,
+    ProjectId,
+    RoundId,
+    Task,
+    TaskId,
+    TaskKind,
+    TaskState,
+    UserId,
+)
+from shared.errors import NotFound
+
+_Q = queries("tasks")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """What an annotator shows to act on a task."""
+
+    task_id: TaskId
+    fence: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveCounts:
+    open: int
+    leased: int
+    next_expiry: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expired:
+    task_id: TaskId
+    project_id: ProjectId
+    fence: int
+
+
+def _task(row: Row) -> Task:
+    return Task(
+        id=row["id"],
+        project_id=row["project_id"],
+        round_id=row["round_id"],
+        image_id=row["image_id"],
+        kind=TaskKind(row["kind"]),
+        state=TaskState(row["state"]),
+        priority=row["priority"],
+        fence=row["fence"],
+        lease_until=row["lease_until"],
+        holder=row["holder"],
+        skips=row["skips"],
+        strategy=row["strategy"],
+        score=row["score"],
+    )
+
+
+def _annotation(row: Row) -> Annotation:
+    return Annotation(
+        id=row["id"],
+        task_id=row["task_id"],
+        image_id=row["image_id"],
+        project_id=row["project_id"],
+        user_id=row["user_id"],
+        class_id=row["class_id"],
+        duration_ms=row["duration_ms"],
+        created_at=row["created_at"],
+        undone_at=row["undone_at"],
+    )
+
+
+def add(tx: Tx, project_id: ProjectId, round_id: RoundId | None, new: Sequence[NewTask]) -> int:
+    """Open tasks; images labelled or asked about meanwhile are passed over. Returns how many were opened."""
+    rows = tx.all(
+        _Q["insert_tasks"],
+        {
+            "project_id": project_id,
+            "round_id": round_id,
+            "image_ids": [t.image_id for t in new],
+            "kinds": [t.kind.value for t in new],
+            "priorities": [t.priority for t in new],
+            "strategies": [t.strategy for t in new],
+            "scores": [t.score for t in new],
+        },
+    )
+    return len(rows)
+
+
+def supersede_open(tx: Tx, project_id: ProjectId) -> int:
+    """Retire the queries that nobody holds. Returns how many."""
+    return tx.run(_Q["supersede_open"], {"project_id": project_id})
+
+
+def lease(tx: Tx, project_id: ProjectId, user_id: UserId, *, count: int, lease_s: float) -> list[Task]:
+    """Up to ``count`` tasks for this annotator: first those already held, then the next open ones, in order asked.
+
+    Nothing new is handed out while the project isn't running.
+    """
+    params = {"project_id": project_id, "user_id": user_id, "lease_s": lease_s}
+    held = [_task(row) for row in tx.all(_Q["held"], {**params, "count": count})]
+    if len(held) >= count:
+        return held
+    fresh = [_task(row) for row in tx.all(_Q["lease"], {**params, "count": count - len(held)})]
+    return sorted(held + fresh, key=lambda t: (t.priority, t.id))
+
+
+def _mine(user_id: UserId, leases: Sequence[Lease]) -> dict[str, object]:
+    return {"user_id": user_id, "ids": [x.task_id for x in leases], "fences": [x.fence for x in leases]}
+
+
+def renew(tx: Tx, user_id: UserId, leases: Sequence[Lease], *, lease_s: float) -> list[TaskId]:
+    """Hold on to these for another ``lease_s``; returns those still held."""
+    rows = tx.all(_Q["renew"], {**_mine(user_id, leases), "lease_s": lease_s})
+    return [TaskId(row["id"]) for row in rows]
+
+
+def release(tx: Tx, user_id: UserId, leases: Sequence[Lease]) -> list[TaskId]:
+    """Give these back to the queue; returns those that were held."""
+    return [TaskId(row["id"]) for row in tx.all(_Q["release"], _mine(user_id, leases))]
+
+
+def reopen_expired(tx: Tx) -> list[Expired]:
+    """Open tasks whose lease ran out, a thousand at a time."""
+    return [
+        Expired(task_id=row["id"], project_id=row["project_id"], fence=row["fence"])
+        for row in tx.all(_Q["reopen_expired"])
+    ]
+
+
+def get(tx: Tx, project_id: ProjectId, task_id: TaskId) -> Task:
+    """Raises ``NotFound``, also for a task of another project."""
+    row = tx.one(_Q["get"], {"project_id": project_id, "id": task_id})
+    if row is None:
+        raise NotFound(f"there is no task {task_id} in this project")
+    return _task(row)
+
+
+def finish(tx: Tx, project_id: ProjectId, user_id: UserId, held: Lease) -> Task | None:
+    """Close a task with an answer. None unless ``held`` is the present lease of this annotator."""
+    row = tx.one(_Q["finish"], {"project_id": project_id, "user_id": user_id, "id": held.task_id, "fence": held.fence})
+    return None if row is None else _task(row)
+
+
+def skip(tx: Tx, project_id: ProjectId, user_id: UserId, held: Lease) -> Task | None:
+    """Put a task at the end of the queue, or give it up after ``MAX_TASK_SKIPS``. None unless it is held."""
+    row = tx.one(
+        _Q["skip"],
+        {
+            "project_id": project_id,
+            "user_id": user_id,
+            "id": held.task_id,
+            "fence": held.fence,
+            "max_skips": MAX_TASK_SKIPS,
+        },
+    )
+    return None if row is None else _task(row)
+
+
+def take_back(tx: Tx, user_id: UserId, task_id: TaskId, *, lease_s: float) -> Task | None:
+    """Lease an answered task to the annotator who answered it, under a new fence."""
+    row = tx.one(_Q["take_back"], {"id": task_id, "user_id": user_id, "lease_s": lease_s})
+    return None if row is None else _task(row)
+
+
+def add_annotation(
+    tx: Tx, task: Task, user_id: UserId, class_id: ClassId, *, key: str, duration_ms: int | None
+) -> Annotation:
+    """Raises ``Conflict`` if the task has a standing answer or the key was used before."""
+    row = tx.one(
+        _Q["insert_annotation"],
+        {
+            "task_id": task.id,
+            "image_id": task.image_id,
+            "project_id": task.project_id,
+            "user_id": user_id,
+            "class_id": class_id,
+            "key": key,
+            "fence": task.fence,
+            "duration_ms": duration_ms,
+        },
+    )
+    assert row is not None  # INSERT ... RETURNING
+    return _annotation(row)
+
+
+def annotation_by_key(tx: Tx, user_id: UserId, key: str) -> Annotation | None:
+    row = tx.one(_Q["annotation_by_key"], {"user_id": user_id, "key": key})
+    return None if row is None else _annotation(row)
+
+
+def last_annotations(tx: Tx, project_id: ProjectId, user_id: UserId, limit: int) -> list[Annotation]:
+    """An annotator's standing answers, the newest first."""
+    params = {"project_id": project_id, "user_id": user_id, "limit": limit}
+    return [_annotation(row) for row in tx.all(_Q["last_annotations"], params)]
+
+
+def undo_annotation(tx: Tx, project_id: ProjectId, user_id: UserId, annotation_id: AnnotationId) -> Annotation | None:
+    """Withdraw an answer; it stays on record. None if it isn't this annotator's or no longer stands."""
+    row = tx.one(_Q["undo_annotation"], {"project_id": project_id, "user_id": user_id, "id": annotation_id})
+    return None if row is None else _annotation(row)
+
+
+def live_counts(tx: Tx, project_id: ProjectId) -> LiveCounts:
+    row = tx.one(_Q["count_live"], {"project_id": project_id})
+    assert row is not None  # an aggregate always answers
+    return LiveCounts(**row)
+
+
+def count_kept(tx: Tx, project_id: ProjectId) -> int:
+    """Live tasks that a new selection would leave as they are: those held, and the holdout's."""
+    row = tx.one(_Q["count_kept"], {"project_id": project_id})
+    return int(row["kept"]) if row else 0
+
+
+def any_live(tx: Tx, project_id: ProjectId) -> bool:
+    row = tx.one(_Q["any_live"], {"project_id": project_id})
+    return bool(row and row["live"])
+
+
+def answered_by(tx: Tx, project_id: ProjectId, user_id: UserId) -> int:
+    """How many of this annotator's answers stand."""
+    row = tx.one(_Q["user_count"], {"project_id": project_id, "user_id": user_id})
+    return int(row["answered"]) if row else 0

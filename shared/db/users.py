@@ -1,0 +1,123 @@
+"""People who sign in, their sessions, and API keys. Secrets come in as digests only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared.db.pool import Row, Tx
+from shared.db.sql import queries
+from shared.domain import ApiKey, ProjectId, Scope, User, UserId
+from shared.errors import NotFound
+
+_Q = queries("users")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credentials:
+    """A user with what a password is checked against."""
+
+    user: User
+    password_hash: str
+
+
+def _user(row: Row) -> User:
+    return User(id=row["id"], username=row["username"], display_name=row["display_name"], disabled=row["disabled"])
+
+
+def _key(row: Row) -> ApiKey:
+    return ApiKey(
+        id=row["id"],
+        name=row["name"],
+        prefix=row["prefix"],
+        scopes=frozenset(Scope(s) for s in row["scopes"]),
+        project_id=row["project_id"],
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        revoked_at=row["revoked_at"],
+        last_used_at=row["last_used_at"],
+    )
+
+
+def add(tx: Tx, username: str, display_name: str, password_hash: str) -> User:
+    """Raises ``Conflict`` if the name is taken, ``Invalid`` if it isn't made of a-z, 0-9 and . _ @ + -."""
+    row = tx.one(
+        _Q["insert_user"],
+        {"username": username, "display_name": display_name, "password_hash": password_hash},
+    )
+    assert row is not None  # INSERT ... RETURNING
+    return _user(row)
+
+
+def credentials(tx: Tx, username: str) -> Credentials | None:
+    row = tx.one(_Q["by_username"], {"username": username})
+    return None if row is None else Credentials(user=_user(row), password_hash=row["password_hash"])
+
+
+def set_password(tx: Tx, username: str, password_hash: str) -> None:
+    """Raises ``NotFound``."""
+    if tx.one(_Q["set_password"], {"username": username, "password_hash": password_hash}) is None:
+        raise NotFound(f"there is no user {username}")
+
+
+def open_session(tx: Tx, user_id: UserId, token_sha256: bytes, *, hours: int) -> None:
+    """Sessions that ran out are removed on the way."""
+    tx.run(_Q["delete_expired_sessions"])
+    tx.run(_Q["insert_session"], {"token_sha256": token_sha256, "user_id": user_id, "hours": hours})
+
+
+def user_of_session(tx: Tx, token_sha256: bytes) -> User | None:
+    """None if the session ended or the user is disabled."""
+    row = tx.one(_Q["user_of_session"], {"token_sha256": token_sha256})
+    return None if row is None else _user(row)
+
+
+def close_session(tx: Tx, token_sha256: bytes) -> None:
+    tx.run(_Q["delete_session"], {"token_sha256": token_sha256})
+
+
+def add_key(
+    tx: Tx,
+    *,
+    name: str,
+    prefix: str,
+    key_sha256: bytes,
+    scopes: Iterable[Scope],
+    project_id: ProjectId | None = None,
+    expires_at: datetime | None = None,
+) -> ApiKey:
+    row = tx.one(
+        _Q["insert_key"],
+        {
+            "name": name,
+            "prefix": prefix,
+            "key_sha256": key_sha256,
+            "scopes": [s.value for s in scopes],
+            "project_id": project_id,
+            "expires_at": expires_at,
+        },
+    )
+    assert row is not None  # INSERT ... RETURNING
+    return _key(row)
+
+
+def key_by_digest(tx: Tx, key_sha256: bytes) -> ApiKey | None:
+    """The key if it is good now; its last use is noted."""
+    row = tx.one(_Q["key_by_digest"], {"key_sha256": key_sha256})
+    if row is None:
+        return None
+    tx.run(_Q["touch_key"], {"id": row["id"]})
+    return _key(row)
+
+
+def revoke_key(tx: Tx, prefix: str) -> ApiKey:
+    """Raises ``NotFound`` if no such key is live."""
+    row = tx.one(_Q["revoke_key"], {"prefix": prefix})
+    if row is None:
+        raise NotFound(f"there is no live key with the prefix {prefix}")
+    return _key(row)
+
+
+def keys(tx: Tx) -> list[ApiKey]:
+    return [_key(row) for row in tx.all(_Q["list_keys"])]

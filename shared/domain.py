@@ -1,0 +1,391 @@
+"""The vocabulary of Winnow: ids, states and the records that travel between rooms.
+
+Standard library only, so that everything may import it. Records are frozen and keyword-only; they are what the
+repositories in ``shared.db`` return and what services pass on. Times are timezone-aware UTC datetimes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, NewType
+
+ProjectId = NewType("ProjectId", int)
+ClassId = NewType("ClassId", int)
+ImageId = NewType("ImageId", int)
+ShardId = NewType("ShardId", int)
+RoundId = NewType("RoundId", int)
+CheckpointId = NewType("CheckpointId", int)
+TaskId = NewType("TaskId", int)
+AnnotationId = NewType("AnnotationId", int)
+JobId = NewType("JobId", int)
+UserId = NewType("UserId", int)
+ApiKeyId = NewType("ApiKeyId", int)
+
+
+class ProjectState(StrEnum):
+    """``draft`` until started; ``paused`` serves no tasks and starts no jobs; ``finished`` met a stopping rule."""
+
+    DRAFT = "draft"
+    RUNNING = "running"
+    PAUSED = "paused"
+    FINISHED = "finished"
+
+
+class RoundMode(StrEnum):
+    """``rolling``: people label while the model trains. ``strict``: a round waits for all its tasks."""
+
+    ROLLING = "rolling"
+    STRICT = "strict"
+
+
+class RoundState(StrEnum):
+    """A round moves down this list and never back. Round 0 (cold start) has no training and no scoring."""
+
+    TRAINING = "training"
+    SCORING = "scoring"
+    SELECTING = "selecting"
+    LABELLING = "labelling"
+    DONE = "done"
+
+
+class Split(StrEnum):
+    """``pool`` images may be asked and trained on; ``holdout`` images only measure."""
+
+    POOL = "pool"
+    HOLDOUT = "holdout"
+
+
+class ImageState(StrEnum):
+    """``stored``: object and row exist. ``ready``: in a shard's pixel pack. ``unreadable``: marked and skipped."""
+
+    STORED = "stored"
+    READY = "ready"
+    UNREADABLE = "unreadable"
+
+
+class ShardState(StrEnum):
+    """``sealed``: its images are fixed. ``embedded``: its pixel pack (and features, if frozen) are in the store."""
+
+    SEALED = "sealed"
+    EMBEDDED = "embedded"
+
+
+class TaskKind(StrEnum):
+    """Why the question is asked."""
+
+    QUERY = "query"
+    HOLDOUT = "holdout"
+
+
+class TaskState(StrEnum):
+    """``open`` and ``leased`` are live; the others are final. ``superseded``: a newer selection replaced it."""
+
+    OPEN = "open"
+    LEASED = "leased"
+    DONE = "done"
+    SKIPPED = "skipped"
+    SUPERSEDED = "superseded"
+
+
+class LabelSource(StrEnum):
+    """Where a label comes from."""
+
+    HUMAN = "human"
+    CONSENSUS = "consensus"
+    MODEL = "model"
+    IMPORT = "import"
+
+
+class JobKind(StrEnum):
+    """One queue each."""
+
+    EMBED = "embed"
+    TRAIN = "train"
+    SCORE = "score"
+    SELECT = "select"
+
+
+class JobState(StrEnum):
+    """``dead``: failed for good; its error is kept and ``winnow requeue`` gives it another life."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    DEAD = "dead"
+    CANCELLED = "cancelled"
+
+
+class Scope(StrEnum):
+    """What an API key may do."""
+
+    READ = "read"
+    INGEST = "ingest"
+    LABEL = "label"
+    MANAGE = "manage"
+
+
+MAX_JOB_ATTEMPTS = 5
+MAX_TASK_SKIPS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectSettings:
+    """How a project learns and chooses. Stored as JSON on the project; validated at the HTTP edge.
+
+    ``alpha``, ``clusters`` and ``measure`` belong to the hybrid strategy: share of the batch taken by uncertainty
+    alone, number of k-means clusters, and which uncertainty measure ranks.
+    """
+
+    arch: str = "cnn"
+    train_mode: str = "scratch"
+    """``scratch`` trains every weight anew; ``head`` trains a linear head on a frozen, pretrained backbone."""
+    image_size: int = 32
+    """Side in pixels of the square that the model sees and that pixel packs hold."""
+    channels: int = 3
+    epochs: int = 30
+    learning_rate: float = 1e-3
+    batch_norm: bool = True
+    dropout: float = 0.2
+    seed: int = 0
+
+    strategy: str = "hybrid"
+    measure: str = "margin"
+    alpha: float = 0.5
+    clusters: int = 20
+
+    mode: RoundMode = RoundMode.ROLLING
+    initial: int = 100
+    """Labels asked for in the cold start."""
+    batch_size: int = 100
+    """K, the labels that make a round."""
+    queue_factor: float = 2.0
+    """In rolling mode a selection holds this many times K tasks, so that nobody waits while the model trains."""
+    holdout_size: int = 0
+    """Random images labelled first, to measure on, drawn when the project starts. 0: only those uploaded as such."""
+    label_budget: int | None = None
+    """Human labels, holdout included, after which the project is finished."""
+    target_accuracy: float | None = None
+    """Finished when the lower end of the holdout accuracy's 95% Wilson interval reaches it."""
+    max_rounds: int | None = None
+    """Rounds of training after which the project is finished."""
+    shard_size: int = 4096
+    lease_seconds: int = 600
+
+    @property
+    def pixels_variant(self) -> str:
+        """Names the form of pixel packs: two settings that need other pixels have other names."""
+        return f"{self.image_size}x{self.channels}"
+
+    @property
+    def features_variant(self) -> str:
+        """Names the form of a frozen backbone's features."""
+        return f"{self.arch}-{self.pixels_variant}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    id: ProjectId
+    name: str
+    state: ProjectState
+    settings: ProjectSettings
+    stop_reason: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Class:
+    """One answer to the project's question. ``position`` is the column in probabilities; ``id`` never changes."""
+
+    id: ClassId
+    project_id: ProjectId
+    position: int
+    name: str
+    colour: str
+    hotkey: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class User:
+    id: UserId
+    username: str
+    display_name: str
+    disabled: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiKey:
+    """Never holds the secret: the database has its SHA-256 only. ``project_id`` None: every project."""
+
+    id: ApiKeyId
+    name: str
+    prefix: str
+    scopes: frozenset[Scope]
+    project_id: ProjectId | None
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """``sha256`` is the hex digest of the original bytes, which lie in the store under it."""
+
+    id: ImageId
+    project_id: ProjectId
+    sha256: str
+    filename: str
+    width: int
+    height: int
+    bytes: int
+    format: str
+    browser_safe: bool
+    """False where a browser needs a rendition (see ``shared.store.base.view_key``) to show it."""
+    state: ImageState
+    split: Split
+    shard_id: ShardId | None
+    shard_row: int | None
+    """Row of the image in its shard's pixel pack."""
+    error: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    id: ShardId
+    project_id: ProjectId
+    number: int
+    image_count: int
+    state: ShardState
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    id: RoundId
+    project_id: ProjectId
+    number: int
+    state: RoundState
+    checkpoint_id: CheckpointId | None
+    labels: int
+    """Labels (holdout not counted) when the round began; once its model is there, those it was trained on."""
+    started_at: datetime
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A trained model. ``sha256`` is that of ``model.safetensors``; it is loaded only if it matches."""
+
+    id: CheckpointId
+    project_id: ProjectId
+    round_id: RoundId
+    key: str
+    sha256: str
+    arch: str
+    data_version: str
+    """Digest of the (image, class) pairs it was trained on."""
+    metrics: Mapping[str, Any]
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One question to one person. ``fence`` grows with every lease: an answer must bring the current one."""
+
+    id: TaskId
+    project_id: ProjectId
+    round_id: RoundId | None
+    image_id: ImageId
+    kind: TaskKind
+    state: TaskState
+    priority: float
+    """Lower is asked first."""
+    fence: int
+    lease_until: datetime | None
+    holder: UserId | None
+    skips: int
+    strategy: str
+    score: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annotation:
+    id: AnnotationId
+    task_id: TaskId
+    image_id: ImageId
+    project_id: ProjectId
+    user_id: UserId
+    class_id: ClassId
+    duration_ms: int | None
+    created_at: datetime
+    undone_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A durable row of work. ``fence`` grows with every claim: a worker that lost its lease can't finish it."""
+
+    id: JobId
+    kind: JobKind
+    project_id: ProjectId
+    round_id: RoundId | None
+    payload: Mapping[str, Any]
+    state: JobState
+    attempts: int
+    lease_until: datetime | None
+    fence: int
+    worker: str | None
+    progress: float
+    """0 to 1."""
+    detail: Mapping[str, Any]
+    error: str | None
+    created_at: datetime
+
+    def log_context(self) -> dict[str, Any]:
+        """The ids to bind to every log line written while this job runs."""
+        return {"job_id": self.id, "job_kind": self.kind.value, "project_id": self.project_id, "fence": self.fence}
+
+
+@dataclass(frozen=True, kw_only=True)
+class WakeUp:
+    """What travels over the bus: that a job of this kind may be claimed. Losing or doubling it changes nothing."""
+
+    kind: JobKind
+    job_id: JobId
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewImage:
+    """An image whose object is already stored and whose row is to be written."""
+
+    sha256: str
+    filename: str
+    width: int
+    height: int
+    bytes: int
+    format: str
+    browser_safe: bool = True
+    split: Split = Split.POOL
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewTask:
+    image_id: ImageId
+    kind: TaskKind = TaskKind.QUERY
+    priority: float = 0.0
+    strategy: str = "random"
+    score: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewJob:
+    """``unique_key``: asking twice is asking once, for ever (a finished job with that key is not repeated)."""
+
+    kind: JobKind
+    project_id: ProjectId
+    unique_key: str
+    round_id: RoundId | None = None
+    payload: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,158 @@
+"""The ledger of work: every piece of work is a durable row, and the bus only says that there is one.
+
+A job is inserted in the transaction of the state change that asks for it; its wake-up goes out after the commit. A
+worker claims the row under a new fence and a lease, renews the lease while it works, and publishes its result in one
+transaction with ``finish``, which the fence guards. So a lost or doubled message changes nothing, and a worker that
+lost its lease can't publish.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from shared.bus.base import Bus
+from shared.db import jobs as rows
+from shared.db.pool import Database, Tx
+from shared.domain import MAX_JOB_ATTEMPTS, Job, JobId, NewJob, ProjectId, WakeUp
+from shared.errors import Permanent, Retryable, StaleFence
+from shared.telemetry import JOBS_FINISHED, logger
+
+log = logger(__name__)
+BACKOFF_S = (1.0, 5.0, 30.0, 120.0)
+"""How long a failed job waits before its 2nd, 3rd, 4th and 5th attempt."""
+WAKE_PATIENCE_S = 10.0
+"""A queued job whose wake-up is older than this is taken to have been missed. Far above a healthy broker's delay."""
+
+
+class Ledger:
+    """The only way to ask for work, to take it, and to end it. Thread-safe."""
+
+    def __init__(self, database: Database, bus: Bus) -> None:
+        self._database = database
+        self._bus = bus
+
+    @contextmanager
+    def transaction(self) -> Iterator[Tx]:
+        """See ``Database.transaction``."""
+        with self._database.transaction() as tx:
+            yield tx
+
+    def enqueue(self, tx: Tx, new: NewJob) -> Job | None:
+        """Ask for work within ``tx``; its wake-up goes out after the commit. None if it was asked for before."""
+        job = rows.add(tx, new)
+        if job is not None:
+            self._wake_after(tx, job)
+        return job
+
+    def claim(self, job_id: JobId, *, worker: str, lease_s: float) -> Job | None:
+        """Take a job; None if it isn't due, is another's, or has ended."""
+        with self._database.transaction() as tx:
+            return rows.claim(tx, job_id, worker=worker, lease_s=lease_s)
+
+    def heartbeat(self, job: Job, *, lease_s: float, progress: float, detail: Mapping[str, Any]) -> bool:
+        """Renew the lease and show progress (0 to 1). False: stop, the job is no longer this worker's."""
+        with self._database.transaction() as tx:
+            return rows.heartbeat(tx, job, lease_s=lease_s, progress=progress, detail=detail)
+
+    def finish(self, tx: Tx, job: Job) -> None:
+        """End the job well, in the same transaction as its result. Raises ``StaleFence`` if the lease was lost."""
+        if not rows.finish(tx, job):
+            raise StaleFence(f"job {job.id} was taken over by another worker")
+
+    def fail(self, job: Job, error: BaseException) -> None:
+        """Try again later, or end as ``dead``: at once for ``Permanent``, else after the last attempt."""
+        message = f"{type(error).__name__}: {error}"[:4000]
+        last = isinstance(error, Permanent) or job.attempts >= MAX_JOB_ATTEMPTS
+        with self._database.transaction() as tx:
+            if last:
+                rows.bury(tx, job, error=message)
+            else:
+                delay = BACKOFF_S[min(job.attempts, len(BACKOFF_S)) - 1]
+                rows.retry_later(tx, job, error=message, delay_s=delay)
+        JOBS_FINISHED.labels(job.kind.value, "dead" if last else "retried").inc()
+        log.warning("job.dead" if last else "job.retried", **job.log_context(), error=message)
+
+    def give_back(self, job: Job) -> None:
+        """Let another worker have it at once; the attempt does not count."""
+        with self._database.transaction() as tx:
+            if rows.give_back(tx, job):
+                self._wake_after(tx, job)
+        log.info("job.given_back", **job.log_context())
+
+    def requeue(self, *, job_id: JobId | None = None, project_id: ProjectId | None = None) -> list[Job]:
+        """Give dead jobs another life: one, those of a project, or all."""
+        with self._database.transaction() as tx:
+            jobs = rows.requeue_dead(tx, job_id=job_id, project_id=project_id)
+            for job in jobs:
+                self._wake_after(tx, job)
+            return jobs
+
+    def sweep(self, tx: Tx) -> None:
+        """Take jobs back from workers that died, and send again the wake-ups that got lost."""
+        for dead in rows.bury_exhausted(tx):
+            log.error("job.dead", job_id=dead.job_id, job_kind=dead.kind.value)
+        for expired in rows.requeue_expired(tx):
+            log.warning("job.lease_expired", job_id=expired.job_id, job_kind=expired.kind.value)
+        for wakeup in rows.to_wake(tx, patience_s=WAKE_PATIENCE_S):
+            tx.after_commit(partial(self._wake, wakeup))
+
+    def _wake_after(self, tx: Tx, job: Job) -> None:
+        tx.after_commit(partial(self._wake, WakeUp(kind=job.kind, job_id=job.id)))
+
+    def _wake(self, wakeup: WakeUp) -> None:
+        """The row is committed: whatever happens to the message, the sweeper will send it again."""
+        try:
+            self._bus.publish(wakeup)
+        except Retryable as error:
+            log.warning("wakeup.lost", job_id=wakeup.job_id, job_kind=wakeup.kind.value, error=str(error))
+
+
+class Heartbeat:
+    """Renews a job's lease from a thread of its own, every third of the lease, until stopped.
+
+    ``lost`` is set when the job is no longer this worker's, or when the lease may have run out because the database
+    could not be reached.
+    """
+
+    def __init__(self, ledger: Ledger, job: Job, lease_s: float) -> None:
+        self.lost = threading.Event()
+        self._ledger = ledger
+        self._job = job
+        self._lease_s = lease_s
+        self._stop = threading.Event()
+        self._progress = 0.0
+        self._detail: Mapping[str, Any] = {}
+        self._thread = threading.Thread(target=self._beat, name=f"heartbeat-{job.id}", daemon=True)
+
+    def report(self, progress: float, detail: Mapping[str, Any]) -> None:
+        """What the next beat shows; ``progress`` is 0 to 1."""
+        self._progress, self._detail = progress, detail
+
+    def __enter__(self) -> Heartbeat:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(timeout=self._lease_s)
+
+    def _beat(self) -> None:
+        missed = 0
+        while not self._stop.wait(self._lease_s / 3):
+            try:
+                held = self._ledger.heartbeat(
+                    self._job, lease_s=self._lease_s, progress=self._progress, detail=self._detail
+                )
+                missed = 0
+            except Retryable as error:
+                missed += 1
+                held = missed < 3
+                log.warning("heartbeat.missed", **self._job.log_context(), error=str(error))
+            if not held:
+                log.warning("job.lease_lost", **self._job.log_context())
+                self.lost.set()
+                return

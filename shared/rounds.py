@@ -1,0 +1,351 @@
+"""The round state machine: the only place where a project moves on.
+
+    start -> (embed) -> round 0: selecting -> labelling -> done            the cold start, nothing learnt yet
+          -> round n: training -> scoring -> selecting -> labelling -> done
+
+``advance`` looks at what is true and takes every step that is due; it may be called at any time, by anybody, twice:
+it holds the project's lock and changes nothing when nothing is due. Workers report what they finished through
+``embedded``, ``trained``, ``scored`` and ``selected`` within the transaction that ends their job, so that a result and
+what follows from it are one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shared.db import events, images, jobs, labels, projects, tasks
+from shared.db import rounds as rows
+from shared.db.pool import Tx
+from shared.domain import (
+    Checkpoint,
+    CheckpointId,
+    Image,
+    ImageId,
+    Job,
+    JobKind,
+    NewJob,
+    NewTask,
+    Project,
+    ProjectId,
+    ProjectState,
+    Round,
+    RoundMode,
+    RoundState,
+    ShardId,
+    ShardState,
+    TaskKind,
+)
+from shared.errors import Conflict, Invalid
+from shared.jobs import Ledger
+from shared.telemetry import logger
+
+log = logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pick:
+    """An image that a strategy wants asked, with the strategy's score for it."""
+
+    image_id: ImageId
+    score: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedModel:
+    """What a training leaves behind: where it lies, its digest, and how good it is on the holdout."""
+
+    key: str
+    sha256: str
+    data_version: str
+    labels: int
+    """How many labelled pool images it was trained on."""
+    metrics: Mapping[str, Any]
+
+
+class Rounds:
+    """Moves projects on. Holds no state of its own."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    # What people ask for
+
+    def start(self, tx: Tx, project_id: ProjectId, actor: str) -> Project:
+        """Start, or go on after a pause or after a stopping rule was met.
+
+        The first start draws the holdout and asks for its labels. Raises ``Invalid`` for a project without images.
+        """
+        project = projects.lock(tx, project_id)
+        if project.state is ProjectState.RUNNING:
+            return project
+        counts = images.counts(tx, project_id)
+        if counts.total == counts.holdout:
+            raise Invalid("upload images to the pool before starting the project")
+        if project.state is ProjectState.DRAFT:
+            missing = project.settings.holdout_size - counts.holdout
+            if missing >= counts.total - counts.holdout:
+                raise Invalid(
+                    f"a holdout of {project.settings.holdout_size} leaves nothing of "
+                    f"{counts.total} images to learn from: make it smaller or upload more"
+                )
+            if missing > 0:
+                images.draw_holdout(tx, project_id, missing, project.settings.seed)
+        projects.set_state(tx, project_id, ProjectState.RUNNING)
+        events.record(tx, project_id, actor, "project.started")
+        self.advance(tx, project_id)
+        return projects.get(tx, project_id)
+
+    def pause(self, tx: Tx, project_id: ProjectId, actor: str) -> Project:
+        """Hand out no tasks and start no jobs. Answers to tasks already held are still taken."""
+        project = projects.lock(tx, project_id)
+        if project.state is ProjectState.PAUSED:
+            return project
+        if project.state is not ProjectState.RUNNING:
+            raise Conflict(f"the project is {project.state.value}: only a running project can be paused")
+        projects.set_state(tx, project_id, ProjectState.PAUSED)
+        events.record(tx, project_id, actor, "project.paused")
+        return projects.get(tx, project_id)
+
+    def ingested(self, tx: Tx, project_id: ProjectId) -> None:
+        """Images came in: seal those that fill a shard, so that they are embedded while others still arrive."""
+        size = projects.get(tx, project_id).settings.shard_size
+        if images.count_unsealed(tx, project_id, size) >= size:
+            self._seal(tx, projects.lock(tx, project_id), tail=False)
+
+    def hurry(self, tx: Tx, image: Image) -> None:
+        """Somebody waits for this image's prediction: don't leave it unsealed until the next round begins."""
+        if image.shard_id is None:
+            self._seal(tx, projects.lock(tx, image.project_id), tail=True)
+
+    def nudge(self, project_id: ProjectId) -> None:
+        """Move on if an answer just given makes a step due. Cheap when it doesn't."""
+        with self._ledger.transaction() as tx:
+            project = projects.get(tx, project_id)
+            current = rows.latest(tx, project_id)
+            if current and current.state is RoundState.LABELLING and self._enough(tx, project, current):
+                self.advance(tx, project_id)
+
+    # What workers report, in the transaction that ends their job
+
+    def embedded(self, tx: Tx, job: Job, shard_id: ShardId, unreadable: Mapping[ImageId, str]) -> None:
+        """A shard's pack is in the store. If a model is already there, the shard is scored too."""
+        images.mark_embedded(tx, shard_id, unreadable)
+        current = rows.latest(tx, job.project_id)
+        if current and current.checkpoint_id is not None:
+            self._ask_score(tx, current, current.checkpoint_id, shard_id)
+        self.advance(tx, job.project_id)
+
+    def trained(self, tx: Tx, job: Job, model: TrainedModel) -> Checkpoint | None:
+        """A model is in the store: score every embedded shard with it. None if the round has moved on without it."""
+        project = projects.lock(tx, job.project_id)
+        current = rows.latest(tx, job.project_id)
+        if current is None or current.id != job.round_id or current.state is not RoundState.TRAINING:
+            return None
+        checkpoint = rows.add_checkpoint(
+            tx,
+            project.id,
+            current.id,
+            key=model.key,
+            sha256=model.sha256,
+            arch=project.settings.arch,
+            data_version=model.data_version,
+            metrics=model.metrics,
+        )
+        rows.set_labels(tx, current.id, model.labels)
+        self._enter(tx, current, RoundState.SCORING)
+        for shard in images.shards(tx, project.id, ShardState.EMBEDDED):
+            self._ask_score(tx, current, checkpoint.id, shard.id)
+        self.advance(tx, project.id)
+        return checkpoint
+
+    def scored(self, tx: Tx, job: Job) -> None:
+        """A shard's probabilities are in the store."""
+        self.advance(tx, job.project_id)
+
+    def selected(self, tx: Tx, job: Job, strategy: str, picks: Sequence[Pick]) -> None:
+        """Open tasks for the picks, in their order, in place of the open ones that nobody holds."""
+        project = projects.lock(tx, job.project_id)
+        current = rows.latest(tx, job.project_id)
+        if current is None or current.id != job.round_id or current.state is not RoundState.SELECTING:
+            return
+        replaced = tasks.supersede_open(tx, project.id)
+        new = [
+            NewTask(image_id=pick.image_id, priority=float(rank), strategy=strategy, score=pick.score)
+            for rank, pick in enumerate(picks, start=1)
+        ]
+        opened = tasks.add(tx, project.id, current.id, new)
+        log.info("round.selected", project_id=project.id, round=current.number, opened=opened, replaced=replaced)
+        self._enter(tx, current, RoundState.LABELLING)
+        self.advance(tx, project.id)
+
+    # The machine
+
+    def advance(self, tx: Tx, project_id: ProjectId) -> None:
+        """Take every step that is due."""
+        while self._step(tx, projects.lock(tx, project_id)):
+            pass
+
+    def _step(self, tx: Tx, project: Project) -> bool:
+        """Take one step; False if none is due."""
+        if project.state is not ProjectState.RUNNING:
+            return False
+        current = rows.latest(tx, project.id)
+        if current is None:
+            return self._cold_start(tx, project)
+        if current.state is RoundState.DONE:
+            return self._next_round(tx, project, current)
+        if current.state is RoundState.SCORING:
+            return self._after_scoring(tx, project, current)
+        if current.state is RoundState.LABELLING and self._enough(tx, project, current):
+            return self._after_labelling(tx, project, current)
+        return False  # training and selecting end when their job does
+
+    def _cold_start(self, tx: Tx, project: Project) -> bool:
+        """Once every image is embedded: ask for the first labels, or train at once if enough were imported."""
+        self._seal(tx, project, tail=True)
+        if images.shards(tx, project.id, ShardState.SEALED):
+            return False
+        holdout = [NewTask(image_id=i, kind=TaskKind.HOLDOUT) for i in labels.unlabelled_holdout(tx, project.id)]
+        tasks.add(tx, project.id, None, holdout)
+        known = labels.counts(tx, project.id).pool
+        if known >= project.settings.initial:
+            self._begin_training(tx, project, 1)
+            return True
+        first = rows.begin(tx, project.id, 0, RoundState.SELECTING, known)
+        self._ask_select(tx, project, first, attempt=0)
+        return True
+
+    def _next_round(self, tx: Tx, project: Project, last: Round) -> bool:
+        self._seal(tx, project, tail=True)
+        self._begin_training(tx, project, last.number + 1)
+        return True
+
+    def _begin_training(self, tx: Tx, project: Project, number: int) -> None:
+        known = labels.counts(tx, project.id).pool
+        current = rows.begin(tx, project.id, number, RoundState.TRAINING, known)
+        log.info("round.advanced", project_id=project.id, round=number, state="training", labels=known)
+        self._ledger.enqueue(
+            tx,
+            NewJob(kind=JobKind.TRAIN, project_id=project.id, round_id=current.id, unique_key=f"train:{current.id}"),
+        )
+
+    def _after_scoring(self, tx: Tx, project: Project, current: Round) -> bool:
+        if jobs.unfinished(tx, current.id, JobKind.SCORE) or current.checkpoint_id is None:
+            return False
+        rows.mark_scored(tx, current.checkpoint_id)
+        reason = self._stop_reason(tx, project, current)
+        if reason is not None:
+            self._finish(tx, project, current, reason)
+            return False
+        self._enter(tx, current, RoundState.SELECTING)
+        self._ask_select(tx, project, current, attempt=0)
+        return True
+
+    def _enough(self, tx: Tx, project: Project, current: Round) -> bool:
+        """Whether people have answered what this round waits for."""
+        if not tasks.any_live(tx, project.id):
+            return True
+        if project.settings.mode is RoundMode.STRICT:
+            return False
+        wanted = project.settings.initial if current.number == 0 else project.settings.batch_size
+        return labels.count_new(tx, project.id, current.started_at, wanted) >= wanted
+
+    def _after_labelling(self, tx: Tx, project: Project, current: Round) -> bool:
+        """On to the next round if anything was learnt; else ask for more, or stop if there is nothing more."""
+        if labels.count_new(tx, project.id, current.started_at, 1):
+            self._enter(tx, current, RoundState.DONE)
+            return True
+        self._seal(tx, project, tail=True)
+        waiting = images.shards(tx, project.id, ShardState.SEALED)
+        if waiting or jobs.unfinished(tx, current.id, JobKind.SCORE):
+            return False
+        if images.count_candidates(tx, project.id, 1):
+            self._ask_select(tx, project, current, attempt=rows.select_again(tx, current.id))
+            return True
+        self._finish(tx, project, current, "pool exhausted: every image is labelled or was skipped")
+        return False
+
+    def _stop_reason(self, tx: Tx, project: Project, current: Round) -> str | None:
+        """The stopping rule that is met, with its evidence; None to go on."""
+        settings = project.settings
+        spent = labels.counts(tx, project.id).human
+        if settings.label_budget is not None and spent >= settings.label_budget:
+            return f"label budget: {spent} of {settings.label_budget} labels"
+        if settings.target_accuracy is not None and current.checkpoint_id is not None:
+            low = rows.checkpoint(tx, current.checkpoint_id).metrics.get("accuracy_low")
+            if low is not None and low >= settings.target_accuracy:
+                return f"target accuracy: at least {low:.3f} on the holdout, target {settings.target_accuracy}"
+        if settings.max_rounds is not None and current.number >= settings.max_rounds:
+            return f"rounds: {current.number} of {settings.max_rounds}"
+        if not images.count_candidates(tx, project.id, 1) and not tasks.any_live(tx, project.id):
+            return "pool exhausted: every image is labelled or was skipped"
+        return None
+
+    def _finish(self, tx: Tx, project: Project, current: Round, reason: str) -> None:
+        self._enter(tx, current, RoundState.DONE)
+        tasks.supersede_open(tx, project.id)
+        projects.set_state(tx, project.id, ProjectState.FINISHED, reason)
+        events.record(tx, project.id, "system", "project.finished", {"reason": reason, "round": current.number})
+        log.info("project.finished", project_id=project.id, reason=reason)
+
+    def _enter(self, tx: Tx, current: Round, state: RoundState) -> None:
+        rows.set_state(tx, current.id, state)
+        log.info("round.advanced", project_id=current.project_id, round=current.number, state=state.value)
+
+    # What is asked of workers
+
+    def _seal(self, tx: Tx, project: Project, *, tail: bool) -> None:
+        for shard in images.seal(tx, project.id, project.settings.shard_size, tail=tail):
+            self._ledger.enqueue(
+                tx,
+                NewJob(
+                    kind=JobKind.EMBED,
+                    project_id=project.id,
+                    unique_key=f"embed:{shard.id}",
+                    payload={"shard_id": shard.id},
+                ),
+            )
+
+    def _ask_score(self, tx: Tx, current: Round, checkpoint_id: CheckpointId, shard_id: ShardId) -> None:
+        self._ledger.enqueue(
+            tx,
+            NewJob(
+                kind=JobKind.SCORE,
+                project_id=current.project_id,
+                round_id=current.id,
+                unique_key=f"score:{checkpoint_id}:{shard_id}",
+                payload={"checkpoint_id": checkpoint_id, "shard_id": shard_id},
+            ),
+        )
+
+    def _ask_select(self, tx: Tx, project: Project, current: Round, *, attempt: int) -> None:
+        self._ledger.enqueue(
+            tx,
+            NewJob(
+                kind=JobKind.SELECT,
+                project_id=project.id,
+                round_id=current.id,
+                unique_key=f"select:{current.id}:{attempt}",
+                payload={
+                    "checkpoint_id": current.checkpoint_id,
+                    "count": self._wanted(tx, project, current),
+                    "seed": project.settings.seed * 100_003 + current.number * 101 + attempt,
+                },
+            ),
+        )
+
+    def _wanted(self, tx: Tx, project: Project, current: Round) -> int:
+        """How many tasks a selection opens: K, more in rolling mode, never more than the budget allows."""
+        settings = project.settings
+        size = settings.batch_size
+        if current.number == 0:
+            size = max(settings.initial - current.labels, 1)
+        if settings.mode is RoundMode.ROLLING:
+            size = round(size * settings.queue_factor)
+        if settings.label_budget is not None:
+            counts = labels.counts(tx, project.id)
+            owed = tasks.count_kept(tx, project.id)
+            size = min(size, max(settings.label_budget - counts.human - owed, 1))
+        return size

@@ -1,0 +1,123 @@
+"""Settings from the environment (prefix ``WINNOW_``), one small class per concern.
+
+Only composition roots build them (a service's ``__main__`` or ``app`` factory, the ``winnow`` command); everything
+else is handed what it needs. Each value may also come from a file: ``WINNOW_X_FILE=/run/secrets/x`` for secrets.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class _Settings(BaseSettings):
+    """Reads ``NAME_FILE`` for ``NAME`` where that is set, so that secrets can be mounted as files."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_files(cls, values: dict[str, Any]) -> dict[str, Any]:
+        prefix = cls.model_config.get("env_prefix", "")
+        for name in cls.model_fields:
+            path = os.environ.get(f"{prefix}{name}_file".upper())
+            if path:
+                values[name] = Path(path).read_text().strip()
+        return values
+
+
+class DatabaseSettings(_Settings):
+    """``WINNOW_DATABASE_*``. ``url`` is a libpq connection string."""
+
+    model_config = SettingsConfigDict(env_prefix="WINNOW_DATABASE_")
+    url: SecretStr
+    pool_size: int = Field(default=10, ge=1)
+    acquire_timeout_s: float = Field(default=30.0, gt=0)
+
+
+class BusSettings(_Settings):
+    """``WINNOW_BUS_*``. ``local`` needs only Postgres; ``amqp`` needs RabbitMQ 3.10 or newer."""
+
+    model_config = SettingsConfigDict(env_prefix="WINNOW_BUS_")
+    kind: Literal["local", "amqp"] = "local"
+    url: SecretStr | None = None
+
+    @model_validator(mode="after")
+    def _needs_url(self) -> BusSettings:
+        if self.kind == "amqp" and self.url is None:
+            raise ValueError("WINNOW_BUS_URL must be set when WINNOW_BUS_KIND is amqp")
+        return self
+
+
+class StoreSettings(_Settings):
+    """``WINNOW_STORE_*``. ``endpoint`` is what services connect to, ``public_endpoint`` what browsers reach."""
+
+    model_config = SettingsConfigDict(env_prefix="WINNOW_STORE_")
+    kind: Literal["disk", "s3"] = "disk"
+    path: Path | None = None
+    endpoint: str | None = None
+    public_endpoint: str | None = None
+    region: str = "us-east-1"
+    bucket: str = "winnow"
+    access_key: SecretStr | None = None
+    secret_key: SecretStr | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> StoreSettings:
+        if self.kind == "disk" and self.path is None:
+            raise ValueError("WINNOW_STORE_PATH must be set when WINNOW_STORE_KIND is disk")
+        if self.kind == "s3" and not (self.endpoint and self.access_key and self.secret_key):
+            raise ValueError(
+                "WINNOW_STORE_ENDPOINT, WINNOW_STORE_ACCESS_KEY and WINNOW_STORE_SECRET_KEY must be set for s3"
+            )
+        return self
+
+
+class TelemetrySettings(_Settings):
+    """``WINNOW_LOG_*``. JSON lines by default; ``console`` is for a person at a terminal."""
+
+    model_config = SettingsConfigDict(env_prefix="WINNOW_LOG_")
+    format: Literal["json", "console"] = "json"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class WorkerSettings(_Settings):
+    """``WINNOW_WORKER_*``. A job's lease is renewed every third of ``lease_s``."""
+
+    model_config = SettingsConfigDict(env_prefix="WINNOW_WORKER_")
+    lease_s: float = Field(default=30.0, gt=0)
+    drain_s: float = Field(default=8.0, gt=0)
+    """After SIGTERM a running job may finish for this long, then it is given back."""
+    sweep_every_s: float = Field(default=2.0, gt=0)
+    metrics_port: int | None = None
+    cache_dir: Path | None = None
+    device: str | None = None
+    """``cpu`` or ``cuda``; None: whichever is there."""
+    weights_dir: Path | None = Field(default=None, validation_alias="WINNOW_WEIGHTS_DIR")
+
+
+class ApiSettings(_Settings):
+    """``WINNOW_API_*``. Limits that protect the service from what it is sent."""
+
+    model_config = SettingsConfigDict(env_prefix="WINNOW_API_")
+    host: str = "127.0.0.1"
+    port: int = 8000
+    max_file_bytes: int = 64 * 1024 * 1024
+    max_pixels: int = 50_000_000
+    decode_memory_bytes: int = 512 * 1024 * 1024
+    """What all images being decoded at once may take."""
+
+
+class UiSettings(_Settings):
+    """``WINNOW_UI_*``."""
+
+    model_config = SettingsConfigDict(env_prefix="WINNOW_UI_")
+    host: str = "127.0.0.1"
+    port: int = 8080
+    session_hours: int = 12
+    secure_cookies: bool = False
+    """True behind TLS."""

@@ -1,0 +1,1 @@
+"""The object store: images, pixel packs, features, checkpoints."""

@@ -1,0 +1,95 @@
+"""What a store must do, and where things lie in it.
+
+Objects are written whole and never changed; every writer of a key writes the same bytes or a key of its own. So no
+locking is needed and a repeated write is harmless.
+
+Key layout::
+
+    projects/<project>/images/<sha256>                              the uploaded file, byte for byte
+    projects/<project>/views/<sha256>                               what a browser can show, where it can't show that
+    projects/<project>/shards/<shard>/pixels-<variant>.npy          uint8 (n, S, S, C), a row per image
+    projects/<project>/shards/<shard>/features-<variant>.npy        float32 (n, D), frozen backbones only
+    projects/<project>/shards/<shard>/features-<variant>.json       {"backbone": id}: what made the features
+    projects/<project>/checkpoints/<job>-<fence>/model.safetensors
+    projects/<project>/checkpoints/<job>-<fence>/checkpoint.json
+    projects/<project>/scores/<checkpoint>/<shard>/probabilities.npy  float32 (n, classes)
+    projects/<project>/scores/<checkpoint>/<shard>/features.npy       float32 (n, D)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import BinaryIO, Protocol
+
+from shared.domain import CheckpointId, ProjectId, ShardId
+
+
+class Store(Protocol):
+    """A flat space of keys. All methods are thread-safe and raise ``Retryable`` when the store can't be reached."""
+
+    def put(self, key: str, body: BinaryIO, length: int, content_type: str = "application/octet-stream") -> None:
+        """Write ``length`` bytes of ``body`` under ``key``; all or nothing, replacing what is there."""
+        ...
+
+    def put_bytes(self, key: str, body: bytes, content_type: str = "application/octet-stream") -> None:
+        """As ``put``, from memory."""
+        ...
+
+    def get(self, key: str) -> bytes:
+        """The whole object. Raises ``NotFound``."""
+        ...
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        """``length`` bytes from ``start``, fewer at the end of the object. Raises ``NotFound``."""
+        ...
+
+    def open(self, key: str) -> AbstractContextManager[Iterator[bytes]]:
+        """The object as an iterator of chunks, for streaming out. Raises ``NotFound`` on entry."""
+        ...
+
+    def exists(self, key: str) -> bool: ...
+
+    def delete(self, key: str) -> None:
+        """Remove; nothing happens if it isn't there."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Keys that start with ``prefix``, in order."""
+        ...
+
+    def presigned_get(self, key: str, expires_s: int) -> str | None:
+        """A URL that a browser can fetch the object from, or None where the store has no such thing."""
+        ...
+
+    def check(self) -> None:
+        """Raise ``Retryable`` unless an object can be written and read back now."""
+        ...
+
+
+def image_key(project: ProjectId, sha256: str) -> str:
+    return f"projects/{project}/images/{sha256}"
+
+
+def view_key(project: ProjectId, sha256: str) -> str:
+    return f"projects/{project}/views/{sha256}"
+
+
+def pixels_key(project: ProjectId, shard: ShardId, variant: str) -> str:
+    return f"projects/{project}/shards/{shard}/pixels-{variant}.npy"
+
+
+def features_key(project: ProjectId, shard: ShardId, variant: str) -> str:
+    return f"projects/{project}/shards/{shard}/features-{variant}.npy"
+
+
+def features_info_key(project: ProjectId, shard: ShardId, variant: str) -> str:
+    return f"projects/{project}/shards/{shard}/features-{variant}.json"
+
+
+def checkpoint_prefix(project: ProjectId, name: str) -> str:
+    return f"projects/{project}/checkpoints/{name}/"
+
+
+def scores_prefix(project: ProjectId, checkpoint: CheckpointId, shard: ShardId) -> str:
+    return f"projects/{project}/scores/{checkpoint}/{shard}/"

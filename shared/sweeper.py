@@ -1,0 +1,56 @@
+"""Puts right, every few seconds, what a lost message or a dead process left behind.
+
+Any number of processes may run one; a lock in Postgres lets one at a time do the work.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from shared.db import jobs, projects, tasks
+from shared.errors import WinnowError
+from shared.jobs import Ledger
+from shared.rounds import Rounds
+from shared.telemetry import logger
+
+log = logger(__name__)
+
+
+class Sweeper:
+    """Takes back jobs and tasks whose lease ran out, sends lost wake-ups again, and moves rounds on that are due."""
+
+    def __init__(self, ledger: Ledger, rounds: Rounds, *, every_s: float) -> None:
+        self._ledger = ledger
+        self._rounds = rounds
+        self._every_s = every_s
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Returns when the sweep under way, if any, is over."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=10)
+
+    def sweep(self) -> None:
+        """One sweep; nothing if another process is at it."""
+        with self._ledger.transaction() as tx:
+            if not jobs.try_sweep_lock(tx):
+                return
+            self._ledger.sweep(tx)
+            for expired in tasks.reopen_expired(tx):
+                log.info("task.lease_expired", task_id=expired.task_id, project_id=expired.project_id)
+            running = projects.running(tx)
+        for project_id in running:
+            with self._ledger.transaction() as tx:
+                self._rounds.advance(tx, project_id)
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._every_s):
+            try:
+                self.sweep()
+            except WinnowError as error:  # the next sweep tries again
+                log.warning("sweep.failed", error=str(error))

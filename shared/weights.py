@@ -1,0 +1,92 @@
+"""Where pretrained weights come from: a file that is named, a folder, then torchvision's server.
+
+What is downloaded is kept in the same folder in which PyTorch's hub keeps its own, so each file travels once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import re
+import tempfile
+import urllib.request
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+from shared.errors import Permanent
+
+_HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,})\.pth$")
+
+
+def find_weights(
+    arch: str,
+    *,
+    url: str | None,
+    weights_dir: Path | None = None,
+    explicit: Path | None = None,
+    timeout_s: float = 15.0,
+) -> bytes:
+    """The bytes of the state-dict file for ``arch``.
+
+    Tried in order: ``explicit``; ``weights_dir/<arch>.pth``; what was downloaded before; ``url``. A download whose
+    hash is not the one in its file name is refused. Raises ``Permanent`` with the name of the file to put there.
+    """
+    if explicit is not None:
+        return _read(explicit)
+    if weights_dir is not None and (weights_dir / f"{arch}.pth").is_file():
+        return _read(weights_dir / f"{arch}.pth")
+    if url is None:
+        raise Permanent(f"no weights for {arch}: {_advice(arch, weights_dir, None)}")
+    cached = download_dir() / PurePosixPath(urlsplit(url).path).name
+    if cached.is_file():
+        return _read(cached)
+    try:
+        data = _download(url, timeout_s)
+        _check_hash(cached.name, data)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise Permanent(f"no weights for {arch} ({error}): {_advice(arch, weights_dir, url)}") from error
+    _keep(cached, data)
+    return data
+
+
+def download_dir() -> Path:
+    """``$TORCH_HOME/hub/checkpoints``, where ``TORCH_HOME`` is ``~/.cache/torch`` unless the environment differs."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
+    return Path(os.environ.get("TORCH_HOME", cache / "torch")).expanduser() / "hub" / "checkpoints"
+
+
+def _advice(arch: str, weights_dir: Path | None, url: str | None) -> str:
+    where = (weights_dir or Path("$WINNOW_WEIGHTS_DIR")) / f"{arch}.pth"
+    source = f" (fetch it from {url} on a machine that can)" if url else ""
+    return f"put the weights file at {where}{source}, or name it with --weights"
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Permanent(f"can't read the weights file {path}: {error.strerror}") from error
+
+
+def _download(url: str, timeout_s: float) -> bytes:
+    with urllib.request.urlopen(url, timeout=timeout_s) as response:
+        body: bytes = response.read()
+        return body
+
+
+def _check_hash(name: str, data: bytes) -> None:
+    wanted = _HASH_IN_NAME.search(name)
+    if wanted and not hashlib.sha256(data).hexdigest().startswith(wanted[1]):
+        raise ValueError(f"the download is damaged: its hash is not the one in {name}")
+
+
+def _keep(path: Path, data: bytes) -> None:
+    """Write beside, then rename: another process never sees half a file. A read-only cache is no reason to fail."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as part:
+            part.write(data)
+        Path(part.name).replace(path)
+    except OSError:
+        return

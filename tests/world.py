@@ -1,0 +1,153 @@
+"""A small project in a real database, for tests of what happens to it."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from shared.db import images, jobs, projects, tasks, users
+from shared.domain import (
+    Class,
+    Image,
+    Job,
+    JobKind,
+    JobState,
+    NewImage,
+    Project,
+    ProjectId,
+    ProjectSettings,
+    Split,
+    User,
+)
+from shared.errors import NotFound
+from shared.rounds import Pick, TrainedModel
+from shared.settings import BusSettings, DatabaseSettings, StoreSettings
+from shared.system import System, assemble
+
+
+@contextmanager
+def open_system(database_url: str, folder: Path, pool_size: int = 10) -> Iterator[System]:
+    """The local system: Postgres for database and bus, files for the store."""
+    system = assemble(
+        DatabaseSettings(url=SecretStr(database_url), pool_size=pool_size),
+        BusSettings(kind="local"),
+        StoreSettings(kind="disk", path=folder),
+    )
+    try:
+        yield system
+    finally:
+        system.close()
+
+
+def new_images(count: int, split: Split = Split.POOL) -> list[NewImage]:
+    """Rows of images that nobody will read."""
+    made = []
+    for _ in range(count):
+        name = uuid.uuid4().hex
+        digest = hashlib.sha256(name.encode()).hexdigest()
+        made.append(
+            NewImage(sha256=digest, filename=f"{name}.png", width=8, height=8, bytes=99, format="PNG", split=split)
+        )
+    return made
+
+
+@dataclass
+class World:
+    """A project, and the hands that play its workers: each ``do_`` ends the next job of a kind as a worker would."""
+
+    system: System
+    project: Project
+    classes: list[Class]
+    images: list[Image]
+
+    @property
+    def id(self) -> ProjectId:
+        return self.project.id
+
+    def user(self, name: str = "ann") -> User:
+        with self.system.ledger.transaction() as tx:
+            known = users.credentials(tx, name)
+            return known.user if known else users.add(tx, name, name, "not a hash")
+
+    def start(self) -> None:
+        with self.system.ledger.transaction() as tx:
+            self.system.rounds.start(tx, self.id, "test")
+
+    def next_job(self, kind: JobKind) -> Job:
+        with self.system.ledger.transaction() as tx:
+            queued = [j for j in jobs.newest(tx, project_id=self.id, state=JobState.QUEUED) if j.kind is kind]
+        if not queued:
+            raise NotFound(f"no {kind} job is queued")
+        claimed = self.system.ledger.claim(queued[-1].id, worker="test", lease_s=60)
+        assert claimed is not None
+        return claimed
+
+    def queued(self) -> list[JobKind]:
+        with self.system.ledger.transaction() as tx:
+            return sorted(j.kind for j in jobs.newest(tx, project_id=self.id, state=JobState.QUEUED))
+
+    def do_embed(self) -> None:
+        job = self.next_job(JobKind.EMBED)
+        with self.system.ledger.transaction() as tx:
+            self.system.ledger.finish(tx, job)
+            self.system.rounds.embedded(tx, job, job.payload["shard_id"], {})
+
+    def do_select(self) -> int:
+        """Picks the first candidates in order of id; returns how many were wanted."""
+        job = self.next_job(JobKind.SELECT)
+        with self.system.ledger.transaction() as tx:
+            pool = [i for s in images.shards(tx, self.id) for i, _ in images.candidates(tx, s.id)]
+            picks = [Pick(image_id=i, score=0.5) for i in sorted(pool)[: job.payload["count"]]]
+            self.system.ledger.finish(tx, job)
+            self.system.rounds.selected(tx, job, "random", picks)
+        return int(job.payload["count"])
+
+    def do_train(self, **metrics: Any) -> None:
+        job = self.next_job(JobKind.TRAIN)
+        model = TrainedModel(
+            key=f"projects/{self.id}/checkpoints/{job.id}-{job.fence}/",
+            sha256="ab" * 32,
+            data_version="v",
+            labels=1,
+            metrics=metrics,
+        )
+        with self.system.ledger.transaction() as tx:
+            self.system.ledger.finish(tx, job)
+            self.system.rounds.trained(tx, job, model)
+
+    def do_score(self) -> None:
+        job = self.next_job(JobKind.SCORE)
+        with self.system.ledger.transaction() as tx:
+            self.system.ledger.finish(tx, job)
+            self.system.rounds.scored(tx, job)
+
+    def answer(self, count: int, user: User | None = None) -> int:
+        """Lease and answer up to ``count`` tasks; returns how many there were."""
+        annotator = user or self.user()
+        answered = 0
+        while answered < count:
+            leased = self.system.labelling.lease(self.id, annotator.id, count=min(10, count - answered))
+            if not leased:
+                return answered
+            for task in leased:
+                lease = tasks.Lease(task_id=task.id, fence=task.fence)
+                key = uuid.uuid4().hex
+                self.system.labelling.submit(self.id, annotator.id, lease, self.classes[0].id, key=key)
+                answered += 1
+        return answered
+
+
+def build(system: System, *, pool: int = 20, holdout: int = 0, name: str = "letters", **settings: Any) -> World:
+    """A draft project with two classes and images."""
+    with system.ledger.transaction() as tx:
+        project = projects.create(tx, name, ["a", "b"], ProjectSettings(**settings))
+        rows = images.add(tx, project.id, [*new_images(pool), *new_images(holdout, Split.HOLDOUT)])
+        classes = projects.classes(tx, project.id)
+    return World(system=system, project=project, classes=classes, images=rows)

@@ -1,0 +1,1 @@
+"""The ``winnow`` command, the local stack, the demo, and a thin Python client."""

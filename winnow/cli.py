@@ -1,0 +1,351 @@
+"""The ``winnow`` command."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from shared.errors import Invalid, NotFound, WinnowError
+
+if TYPE_CHECKING:
+    from shared.db.pool import Tx
+    from winnow.client import Client
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Label large image pools with active learning.",
+)
+keys_app = typer.Typer(no_args_is_help=True, help="API keys: create, list, revoke.")
+users_app = typer.Typer(no_args_is_help=True, help="People who sign in: add, change a password.")
+app.add_typer(keys_app, name="keys")
+app.add_typer(users_app, name="users")
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+DataOption = Annotated[Path, typer.Option("--data", help="Folder of the local stack.", envvar="WINNOW_DATA")]
+UrlOption = Annotated[str | None, typer.Option("--url", help="Address of the api.", envvar="WINNOW_URL")]
+KeyOption = Annotated[str | None, typer.Option("--key", help="API key.", envvar="WINNOW_API_KEY")]
+DEFAULT_DATA = Path("winnow-data")
+
+
+def main() -> None:
+    """Entry point: errors meant for people are printed as such, without a traceback."""
+    try:
+        app()
+    except WinnowError as error:
+        errors.print(f"[red]winnow: {error}[/]", markup=True)
+        sys.exit(1)
+
+
+@app.command()
+def up(
+    data: DataOption = DEFAULT_DATA,
+    port: Annotated[int, typer.Option(help="Port of the ui; the api takes the next one.")] = 8080,
+) -> None:
+    """Run the local stack until Ctrl-C. Nothing else is needed, and nothing is lost when it stops."""
+    from winnow.up import run_up
+
+    run_up(data, port, console)
+
+
+@app.command()
+def demo(
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Folder or .zip of train/<class>/* and test/<class>/*.")
+    ] = None,
+    folder: Annotated[Path, typer.Option(help="Where the demo keeps its stack; emptied first.")] = Path("winnow-demo"),
+    strategy: Annotated[str, typer.Option(help="The strategy to show beside random.")] = "hybrid",
+    initial: Annotated[int, typer.Option(help="Labels of the cold start.")] = 50,
+    batch: Annotated[int, typer.Option(help="Labels per round.")] = 50,
+    rounds: Annotated[int, typer.Option(help="Trainings.")] = 6,
+    seed: int = 0,
+) -> None:
+    """Run the whole loop on real images, an oracle answering, beside a random baseline."""
+    from winnow.demo import DemoOptions
+    from winnow.demo import demo as run_demo
+
+    options = DemoOptions(
+        folder=folder, data=data, strategy=strategy, initial=initial, batch=batch, rounds=rounds, seed=seed
+    )
+    run_demo(options, console)
+
+
+@app.command()
+def migrate(
+    database: Annotated[str | None, typer.Option(help="libpq connection string.", envvar="WINNOW_DATABASE_URL")] = None,
+    data: DataOption = DEFAULT_DATA,
+) -> None:
+    """Bring the database to the schema of this version."""
+    from shared.db.migrate import migrate as run_migrate
+
+    applied = run_migrate(_database_url(database, data))
+    console.print("\n".join(f"applied {name}" for name in applied) or "the schema is up to date")
+
+
+@app.command()
+def simulate(
+    data: Annotated[Path, typer.Argument(help="Folder or .zip of train/<class>/* and test/<class>/*.")],
+    arch: str = "cnn",
+    mode: Annotated[str, typer.Option(help="scratch or head.")] = "scratch",
+    strategy: str = "hybrid",
+    initial: Annotated[int, typer.Option(help="Random labels to begin with.")] = 100,
+    batch: Annotated[int, typer.Option(help="Labels per round.")] = 100,
+    rounds: Annotated[int, typer.Option(help="Trainings.")] = 6,
+    seed: int = 0,
+    measure: Annotated[str, typer.Option(help="Hybrid's uncertainty measure.")] = "margin",
+    alpha: Annotated[float, typer.Option(help="Hybrid's share of the batch by uncertainty alone.")] = 0.5,
+    clusters: Annotated[int, typer.Option(help="Hybrid's number of clusters.")] = 20,
+    image_size: Annotated[int | None, typer.Option(help="Side in pixels.")] = None,
+    channels: Annotated[int, typer.Option(help="1 grey, 3 colour.")] = 3,
+    epochs: int = 30,
+    weights: Annotated[Path | None, typer.Option(help="File of pretrained weights.")] = None,
+    weights_dir: Annotated[Path | None, typer.Option(envvar="WINNOW_WEIGHTS_DIR")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the figures to this file, as JSON.")] = None,
+) -> None:
+    """Run the loop in one process, the data set's own labels answering, and measure it on its test images."""
+    from winnow.simulate import SimulateOptions
+    from winnow.simulate import simulate as run_simulate
+
+    options = SimulateOptions(
+        data=data,
+        arch=arch,
+        mode=mode,
+        strategy=strategy,
+        initial=initial,
+        batch=batch,
+        rounds=rounds,
+        seed=seed,
+        measure=measure,
+        alpha=alpha,
+        clusters=clusters,
+        image_size=image_size,
+        channels=channels,
+        epochs=epochs,
+        weights=weights,
+        weights_dir=weights_dir,
+        device=device,
+    )
+    console.print(f"{'labels':>6}  {'accuracy':>8}  {'macro F1':>8}  {'train s':>7}  {'score s':>7}  {'select s':>8}")
+
+    def show(row: dict[str, float]) -> None:
+        console.print(
+            f"{row['labels']:>6}  {row['accuracy']:>8.4f}  {row['macro_f1']:>8.4f}  {row['train_s']:>7.2f}  "
+            f"{row['score_s']:>7.2f}  {row['select_s']:>8.3f}"
+        )
+
+    result = run_simulate(options, show)
+    console.print(f"area under the learning curve: {result['aulc']:.4f}")
+    if out is not None:
+        out.write_text(json.dumps(result, indent=1))
+        console.print(f"written to {out}")
+
+
+@app.command(name="import")
+def import_(
+    source: Annotated[Path, typer.Argument(help="Folder or .zip: train/<class>/*, test/<class>/*, or just images.")],
+    project: Annotated[str, typer.Option(help="Name of the project; made if it isn't there and classes are known.")],
+    classes: Annotated[str | None, typer.Option(help="Comma-separated, for a new project.")] = None,
+    with_labels: Annotated[bool, typer.Option(help="Import the class folders of train/ as known labels too.")] = False,
+    data: DataOption = DEFAULT_DATA,
+    url: UrlOption = None,
+    key: KeyOption = None,
+) -> None:
+    """Upload images; test/ becomes the labelled holdout."""
+    from winnow.transfer import import_images
+
+    with _client(url, key, data) as client, Progress(console=console) as progress:
+        names = [name.strip() for name in classes.split(",")] if classes else None
+        summary = import_images(client, source, project, names, with_labels, progress)
+    console.print(
+        f"{summary.stored} stored, {summary.duplicates} already there, {len(summary.rejected)} rejected, "
+        f"{summary.labels} labels"
+    )
+    for name, reason in summary.rejected[:20]:
+        console.print(f"  rejected {name}: {reason}", markup=False)
+    if len(summary.rejected) > 20:
+        console.print(f"  and {len(summary.rejected) - 20} more")
+
+
+@app.command()
+def export(
+    project: Annotated[str, typer.Argument(help="Name or id of the project.")],
+    out: Annotated[Path, typer.Option(help="Folder to write labels.csv and images.zip to.")] = Path(),
+    data: DataOption = DEFAULT_DATA,
+    url: UrlOption = None,
+    key: KeyOption = None,
+) -> None:
+    """Write the labels with their provenance (CSV) and the labelled images by class (zip)."""
+    out.mkdir(parents=True, exist_ok=True)
+    with _client(url, key, data) as client:
+        found = client.project(project)
+        for form, name in (("csv", "labels.csv"), ("zip", "images.zip")):
+            path = out / f"{found['name']}-{name}".replace("/", "_")
+            with console.status(f"writing {path}"):
+                size = client.export(found["id"], form, path)
+            console.print(f"{path}: {size:,} bytes")
+
+
+@app.command()
+def requeue(
+    project: Annotated[str, typer.Argument(help="Name or id of the project.")],
+    data: DataOption = DEFAULT_DATA,
+    url: UrlOption = None,
+    key: KeyOption = None,
+) -> None:
+    """Give a project's dead jobs another life."""
+    with _client(url, key, data) as client:
+        answer = client.requeue(client.project(project)["id"])
+    console.print(f"{answer['requeued']} job(s) queued again")
+
+
+@app.command()
+def bench(
+    name: Annotated[str, typer.Argument(help="Which one; `list` shows them.")],
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the rows to this file.")] = None,
+) -> None:
+    """Run a benchmark: its figure beside its limit and its peer, measured in the same run."""
+    from winnow.benchmarks import run_benchmark
+
+    run_benchmark(name, json_file, console)
+
+
+@keys_app.command("create")
+def keys_create(
+    name: Annotated[str, typer.Argument(help="What the key is for.")],
+    scopes: Annotated[str, typer.Option(help="Comma-separated: read, ingest, label, manage.")] = "read",
+    project: Annotated[int | None, typer.Option(help="Id of the only project it may reach; none: all.")] = None,
+    days: Annotated[int | None, typer.Option(help="Days until it expires; none: never.")] = None,
+    database: Annotated[str | None, typer.Option(envvar="WINNOW_DATABASE_URL")] = None,
+    data: DataOption = DEFAULT_DATA,
+) -> None:
+    """Make an API key and show it, this once."""
+    from shared.credentials import new_api_key
+    from shared.db import events, users
+    from shared.domain import ProjectId, Scope
+
+    try:
+        wanted = [Scope(scope.strip()) for scope in scopes.split(",")]
+    except ValueError:
+        raise Invalid(f"scopes are {', '.join(scope.value for scope in Scope)}; got {scopes!r}") from None
+    new = new_api_key()
+    with _transaction(database, data) as tx:
+        users.add_key(
+            tx,
+            name=name,
+            prefix=new.prefix,
+            key_sha256=new.sha256,
+            scopes=wanted,
+            project_id=None if project is None else ProjectId(project),
+            expires_at=None if days is None else datetime.now(UTC) + timedelta(days=days),
+        )
+        events.record(tx, None, "system", "key.created", {"prefix": new.prefix, "name": name, "scopes": scopes})
+    console.print(new.secret, markup=False)
+    errors.print("Keep it now: only its hash is stored, so it can't be shown again.")
+
+
+@keys_app.command("list")
+def keys_list(
+    database: Annotated[str | None, typer.Option(envvar="WINNOW_DATABASE_URL")] = None, data: DataOption = DEFAULT_DATA
+) -> None:
+    """Show every key's name, prefix, scopes and last use; never the key."""
+    from shared.db import users
+
+    with _transaction(database, data) as tx:
+        keys = users.keys(tx)
+    table = Table("prefix", "name", "scopes", "project", "expires", "last used", "state")
+    for key in keys:
+        table.add_row(
+            key.prefix,
+            key.name,
+            ",".join(sorted(key.scopes)),
+            str(key.project_id or "all"),
+            f"{key.expires_at:%Y-%m-%d}" if key.expires_at else "never",
+            f"{key.last_used_at:%Y-%m-%d %H:%M}" if key.last_used_at else "never",
+            "revoked" if key.revoked_at else "live",
+        )
+    console.print(table)
+
+
+@keys_app.command("revoke")
+def keys_revoke(
+    prefix: Annotated[str, typer.Argument(help="As `winnow keys list` shows it.")],
+    database: Annotated[str | None, typer.Option(envvar="WINNOW_DATABASE_URL")] = None,
+    data: DataOption = DEFAULT_DATA,
+) -> None:
+    """End a key at once."""
+    from shared.db import events, users
+
+    with _transaction(database, data) as tx:
+        key = users.revoke_key(tx, prefix)
+        events.record(tx, None, "system", "key.revoked", {"prefix": prefix})
+    console.print(f"{key.prefix} ({key.name}) is revoked")
+
+
+@users_app.command("add")
+def users_add(
+    username: str,
+    name: Annotated[str | None, typer.Option(help="As shown to others.")] = None,
+    password: Annotated[str | None, typer.Option(help="None: one is made up and shown.")] = None,
+    database: Annotated[str | None, typer.Option(envvar="WINNOW_DATABASE_URL")] = None,
+    data: DataOption = DEFAULT_DATA,
+) -> None:
+    """Add somebody who may sign in and label."""
+    from services.ui.passwords import hash_password
+    from shared.db import events, users
+
+    chosen = password or secrets.token_urlsafe(9)
+    with _transaction(database, data) as tx:
+        user = users.add(tx, username, name or username, hash_password(chosen))
+        events.record(tx, None, "system", "user.added", {"user": user.id, "username": username})
+    console.print(f"{username} may sign in" + ("" if password else f" with the password {chosen}"), markup=False)
+
+
+def _database_url(given: str | None, data: Path) -> str:
+    from winnow.local import read_stack
+
+    return given or read_stack(data).database_url
+
+
+@contextmanager
+def _transaction(database: str | None, data: Path) -> Iterator[Tx]:
+    from shared.db.pool import Database
+    from shared.settings import DatabaseSettings
+
+    pool = Database(DatabaseSettings(url=_database_url(database, data), pool_size=1))
+    try:
+        with pool.transaction() as tx:
+            yield tx
+    finally:
+        pool.close()
+
+
+@contextmanager
+def _client(url: str | None, key: str | None, data: Path) -> Iterator[Client]:
+    from winnow.client import Client
+    from winnow.local import read_stack
+
+    if url is None or key is None:
+        try:
+            stack = read_stack(data)
+        except NotFound as error:
+            raise NotFound(f"{error}; or give --url and --key of another one") from None
+        url, key = url or stack.api_url, key or stack.api_key
+    with Client(url, key) as client:
+        yield client
+
+
+if __name__ == "__main__":
+    main()

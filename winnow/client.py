@@ -1,0 +1,189 @@
+"""A thin client for Winnow's HTTP interfaces: ``Client`` for the api, ``Annotator`` for who labels through the ui."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from shared.errors import Conflict, Forbidden, Invalid, NotFound, Retryable, WinnowError
+
+_BY_STATUS: Mapping[int, type[WinnowError]] = {
+    401: Forbidden,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    422: Invalid,
+    429: Retryable,
+    503: Retryable,
+}
+
+
+def _checked(response: httpx.Response) -> httpx.Response:
+    """The response, or the error of ours that its problem+json means."""
+    if response.is_success:
+        return response
+    try:
+        problem = response.json()
+        message = str(problem.get("detail") or problem.get("title") or problem)
+    except ValueError:
+        message = response.text[:500] or response.reason_phrase
+    raise _BY_STATUS.get(response.status_code, WinnowError)(message)
+
+
+class _Http:
+    """A connection; errors of the network become ``Retryable``."""
+
+    def __init__(self, url: str, headers: Mapping[str, str] | None = None, timeout_s: float = 60.0) -> None:
+        self._client = httpx.Client(base_url=url, headers=headers, timeout=timeout_s)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _call(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            return _checked(self._client.request(method, path, **options))
+        except httpx.TransportError as error:
+            raise Retryable(f"{self._client.base_url} can't be reached: {error}") from error
+
+
+class Client(_Http):
+    """The api, with a key. Methods raise the errors of ``shared.errors``; answers are the api's JSON."""
+
+    def __init__(self, url: str, key: str, timeout_s: float = 120.0) -> None:
+        super().__init__(url, {"Authorization": f"Bearer {key}"}, timeout_s)
+
+    def create_project(
+        self, name: str, classes: Sequence[str], settings: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        body = {"name": name, "classes": list(classes), "settings": dict(settings or {})}
+        return dict(self._call("POST", "/v1/projects", json=body).json())
+
+    def projects(self) -> Iterator[dict[str, Any]]:
+        """Every project that the key may see."""
+        cursor: str | None = None
+        while True:
+            params = {"limit": 100} | ({"cursor": cursor} if cursor else {})
+            page = self._call("GET", "/v1/projects", params=params).json()
+            yield from page["items"]
+            cursor = page["next_cursor"]
+            if not cursor:
+                return
+
+    def project(self, name_or_id: str) -> dict[str, Any]:
+        """By name or id. Raises ``NotFound``."""
+        for project in self.projects():
+            if name_or_id in (project["name"], str(project["id"])):
+                return project
+        raise NotFound(f"there is no project {name_or_id!r}")
+
+    def upload(self, project_id: int, files: Iterable[tuple[str, bytes]], split: str = "pool") -> dict[str, Any]:
+        """Send (filename, bytes) pairs in one request; the answer has a result per file."""
+        parts = [("files", (name, body)) for name, body in files]
+        return dict(
+            self._call("POST", f"/v1/projects/{project_id}/images", params={"split": split}, files=parts).json()
+        )
+
+    def import_labels(self, project_id: int, labels: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Known labels: ``{"sha256": hex, "class": name}`` each."""
+        body = {"labels": [dict(item) for item in labels]}
+        return dict(self._call("POST", f"/v1/projects/{project_id}/labels", json=body).json())
+
+    def start(self, project_id: int) -> dict[str, Any]:
+        return dict(self._call("POST", f"/v1/projects/{project_id}/start").json())
+
+    def pause(self, project_id: int) -> dict[str, Any]:
+        return dict(self._call("POST", f"/v1/projects/{project_id}/pause").json())
+
+    def state(self, project_id: int) -> dict[str, Any]:
+        return dict(self._call("GET", f"/v1/projects/{project_id}/state").json())
+
+    def requeue(self, project_id: int) -> dict[str, Any]:
+        """Give the project's dead jobs another life."""
+        return dict(self._call("POST", f"/v1/projects/{project_id}/jobs/requeue").json())
+
+    def export(self, project_id: int, form: str, out: Path) -> int:
+        """Stream ``export.csv`` or ``export.zip`` to a file; returns the bytes written. No file is left half done."""
+        part = out.with_name(out.name + ".part")
+        try:
+            with (
+                self._client.stream("GET", f"/v1/projects/{project_id}/export.{form}") as response,
+                part.open("wb") as target,
+            ):
+                if not response.is_success:
+                    response.read()
+                    _checked(response)
+                for chunk in response.iter_bytes():
+                    target.write(chunk)
+        except httpx.TransportError as error:
+            raise Retryable(f"the export broke off: {error}") from error
+        return part.replace(out).stat().st_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeasedTask:
+    """A question: which class is the image at ``image_url``?"""
+
+    task_id: int
+    fence: int
+    image_url: str
+
+
+class Annotator(_Http):
+    """A person's place at the ui, over the same HTTP interface as the browser's."""
+
+    def __init__(self, url: str, timeout_s: float = 30.0) -> None:
+        super().__init__(url, None, timeout_s)
+
+    def sign_in(self, username: str, password: str) -> None:
+        """Raises ``Forbidden`` for a wrong name or password."""
+        try:
+            form = {"username": username, "password": password}
+            response = self._client.post("/sign-in", data=form)
+        except httpx.TransportError as error:
+            raise Retryable(f"{self._client.base_url} can't be reached: {error}") from error
+        if response.status_code == 429:
+            raise Retryable("too many failed sign-ins; try again later")
+        if response.status_code != 303:
+            raise Forbidden("wrong user name or password")
+
+    def lease(self, project_id: int, count: int = 5) -> tuple[list[LeasedTask], dict[str, Any] | None]:
+        """Tasks to answer; where there are none, why."""
+        answer = self._call("POST", f"/v1/projects/{project_id}/leases", json={"count": count}).json()
+        tasks = [
+            LeasedTask(task_id=t["task_id"], fence=t["fence"], image_url=t["image"]["url"]) for t in answer["tasks"]
+        ]
+        return tasks, answer["waiting"]
+
+    def image(self, task: LeasedTask) -> bytes:
+        return self._call("GET", task.image_url).content
+
+    def submit(self, project_id: int, task: LeasedTask, class_id: int, key: str | None = None) -> dict[str, Any]:
+        """Answer. With the same ``key`` again it is recorded once. Raises ``Conflict`` if the lease was lost."""
+        return dict(
+            self._call(
+                "POST",
+                f"/v1/projects/{project_id}/tasks/{task.task_id}/annotation",
+                json={"fence": task.fence, "class_id": class_id},
+                headers={"Idempotency-Key": key or str(uuid.uuid4())},
+            ).json()
+        )
+
+    def state(self, project_id: int) -> dict[str, Any]:
+        return dict(self._call("GET", f"/v1/projects/{project_id}/state").json())
+
+    def classes(self, project_id: int) -> list[dict[str, Any]]:
+        return list(self._call("GET", f"/v1/projects/{project_id}/classes").json())

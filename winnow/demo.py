@@ -1,0 +1,209 @@
+"""``winnow demo``: the whole loop on real images, over the four real services, next to a random baseline.
+
+Two projects on the same images run side by side, one with the strategy to show and one that selects at random; the
+test images are their holdout. An oracle answers over the HTTP interface that annotators use.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from shared.errors import Invalid, Permanent
+from winnow.client import Client
+from winnow.datasets import Dataset, Item, open_dataset, write_digits
+from winnow.local import Stack, free_port, local_stack
+from winnow.oracle import Oracle
+from winnow.processes import Processes
+
+_UPLOAD_AT_ONCE = 200
+_POLL_S = 0.5
+_STALLED_S = 600.0
+_MARK = ".winnow-demo"  # only a folder that a demo made is ever emptied
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoOptions:
+    """``data`` None: scikit-learn's bundled handwritten digits. ``folder`` is emptied first, if a demo made it."""
+
+    folder: Path
+    data: Path | None = None
+    strategy: str = "hybrid"
+    initial: int = 50
+    batch: int = 50
+    rounds: int = 6
+    seed: int = 0
+
+    @property
+    def budget(self) -> int:
+        return self.initial + self.batch * (self.rounds - 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """One of the two projects, its oracle, and how far it got."""
+
+    project_id: int
+    oracle: Oracle
+
+
+def demo(options: DemoOptions, console: Console) -> None:
+    """Run it, printing a row per round. Raises ``Permanent`` if the loop did not do what it should."""
+    _fresh_folder(options.folder)
+    source = options.data or write_digits(options.folder / "digits", seed=options.seed)
+    restarted: list[str] = []
+    with (
+        open_dataset(source) as dataset,
+        local_stack(options.folder / "stack", free_port(), lambda name, code: restarted.append(name)) as (
+            stack,
+            processes,
+        ),
+        Client(stack.api_url, stack.api_key) as client,
+    ):
+        console.print(f"Watch it at [bold]{stack.ui_url}[/] (user {stack.username}, password {stack.password})")
+        started = time.monotonic()
+        truth = _truth(dataset)
+        names = {options.strategy: f"demo-{options.strategy}", "random": "demo-random"}
+        runs = {
+            strategy: _begin(client, stack, dataset, truth, name, strategy, options, console)
+            for strategy, name in names.items()
+        }
+        _follow(client, processes, runs, options, console)
+        _verify(client, runs, options)
+        if restarted:
+            raise Permanent(f"services died on the way: {', '.join(restarted)}")
+        _conclude(client, runs, options, time.monotonic() - started, console)
+
+
+def _fresh_folder(folder: Path) -> None:
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / _MARK).exists():
+            raise Invalid(f"{folder} is not empty and no demo made it; choose another folder with --folder")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _MARK).touch()
+
+
+def _truth(dataset: Dataset) -> dict[str, str]:
+    """Class name by digest of the image. Raises ``Invalid`` for an image that is in two classes."""
+    truth: dict[str, str] = {}
+    for item in (*dataset.train, *dataset.test):
+        digest = hashlib.sha256(dataset.read(item)).hexdigest()
+        name = dataset.classes[item.label]
+        if truth.setdefault(digest, name) != name:
+            raise Invalid(f"{item.path} is in two classes, {truth[digest]} and {name}")
+    return truth
+
+
+def _begin(
+    client: Client,
+    stack: Stack,
+    dataset: Dataset,
+    truth: Mapping[str, str],
+    name: str,
+    strategy: str,
+    options: DemoOptions,
+    console: Console,
+) -> _Run:
+    """A project with the images uploaded, the holdout's labels known, started, and its oracle at work."""
+    settings = {
+        "strategy": strategy,
+        "mode": "strict",
+        "initial": options.initial,
+        "batch_size": options.batch,
+        "label_budget": options.budget,
+        "seed": options.seed,
+    }
+    project = client.create_project(name, dataset.classes, settings)["id"]
+    with Progress(console=console, transient=True) as progress:
+        bar = progress.add_task(f"{name}: uploading", total=len(dataset.train) + len(dataset.test))
+        for split, items in (("holdout", dataset.test), ("pool", dataset.train)):
+            for batch in _batches(items):
+                files = [(item.path, dataset.read(item)) for item in batch]
+                results = client.upload(project, files, split)["results"]
+                if split == "holdout":
+                    client.import_labels(
+                        project, [{"sha256": r["sha256"], "class": truth[r["sha256"]]} for r in results]
+                    )
+                progress.advance(bar, len(batch))
+    client.start(project)
+    oracle = Oracle(stack.ui_url, stack.username, stack.password, project, truth)
+    oracle.in_thread(lambda: False)
+    return _Run(project_id=project, oracle=oracle)
+
+
+def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    for first in range(0, len(items), _UPLOAD_AT_ONCE):
+        yield items[first : first + _UPLOAD_AT_ONCE]
+
+
+def _follow(
+    client: Client, processes: Processes, runs: Mapping[str, _Run], options: DemoOptions, console: Console
+) -> None:
+    """Print each round when both projects have its model; return when both are finished."""
+    console.print(f"{'round':>5}  {'labels':>6}  {options.strategy:>10}  {'random':>10}   accuracy on the holdout")
+    shown, last_change = 0, time.monotonic()
+    while True:
+        processes.tend()
+        states = {name: client.state(run.project_id) for name, run in runs.items()}
+        for name, state in states.items():
+            if state["dead_jobs"]:
+                raise Permanent(f"{name}: {state['dead_jobs'][0]['error']}")
+        curves = {name: state["curve"] for name, state in states.items()}
+        ready = min(len(curve) for curve in curves.values())
+        for at in range(shown, ready):
+            ours, base = curves[options.strategy][at], curves["random"][at]
+            console.print(
+                f"{ours['round']:>5}  {ours['labels']:>6}  {ours['metrics']['accuracy']:>10.3f}  "
+                f"{base['metrics']['accuracy']:>10.3f}"
+            )
+            shown, last_change = at + 1, time.monotonic()
+        if all(state["project"]["state"] == "finished" for state in states.values()):
+            return
+        if time.monotonic() - last_change > _STALLED_S:
+            raise Permanent(f"nothing happened for {_STALLED_S:.0f} s; see the logs in {options.folder / 'stack'}")
+        time.sleep(_POLL_S)
+
+
+def _verify(client: Client, runs: Mapping[str, _Run], options: DemoOptions) -> None:
+    """Every answer that the server confirmed is a label, and there is a model for every round."""
+    for name, run in runs.items():
+        state = client.state(run.project_id)
+        if state["labels"]["human"] != run.oracle.answered:
+            raise Permanent(f"{name}: {run.oracle.answered} answers but {state['labels']['human']} labels")
+        if len(state["curve"]) != options.rounds:
+            raise Permanent(f"{name}: {len(state['curve'])} rounds instead of {options.rounds}")
+        first, last = (state["curve"][at]["metrics"]["accuracy"] for at in (0, -1))
+        if not last > first:
+            raise Permanent(f"{name}: nothing was learnt, accuracy went from {first:.3f} to {last:.3f}")
+
+
+def _conclude(client: Client, runs: Mapping[str, _Run], options: DemoOptions, seconds: float, console: Console) -> None:
+    finals: dict[str, Mapping[str, Any]] = {}
+    for name, run in runs.items():
+        finals[name] = client.state(run.project_id)["curve"][-1]["metrics"]
+    table = Table(title="At the end, on the holdout")
+    for column in ("strategy", "labels", "accuracy", "95% interval", "macro F1"):
+        table.add_column(column, justify="left" if column == "strategy" else "right")
+    for name, metrics in finals.items():
+        interval = f"{metrics['accuracy_low']:.3f} to {metrics['accuracy_high']:.3f}"
+        table.add_row(
+            name, str(metrics["labels"]), f"{metrics['accuracy']:.3f}", interval, f"{metrics['macro_f1']:.3f}"
+        )
+    console.print(table)
+    console.print(f"Look at it again: [bold]winnow up --data {options.folder / 'stack'}[/]")
+    ours, base = finals[options.strategy]["accuracy"], finals["random"]["accuracy"]
+    console.print(
+        f"demo ok: accuracy {ours:.3f} with {options.strategy}, {base:.3f} at random, "
+        f"{options.budget} labels, {options.rounds} rounds, {seconds:.0f} s",
+        highlight=False,
+    )
