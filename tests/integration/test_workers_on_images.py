@@ -1,0 +1,209 @@
+"""The real handlers on real images: digits go in, labels and a model come out."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Picture
+from sklearn.datasets import load_digits
+
+from services.scorer.embed import EmbedHandler
+from services.scorer.models import Models
+from services.scorer.score import ScoreHandler
+from services.scorer.select import SelectHandler
+from services.trainer.train import TrainHandler
+from shared import arrays
+from shared.db import images, jobs, labels, projects, rounds, tasks, users
+from shared.db.tasks import Lease
+from shared.domain import (
+    Image,
+    ImageState,
+    JobState,
+    NewImage,
+    ProjectId,
+    ProjectSettings,
+    ProjectState,
+    RoundMode,
+    Split,
+)
+from shared.errors import Permanent
+from shared.learning.predict import pick_device
+from shared.settings import WorkerSettings
+from shared.store.base import image_key, scores_prefix
+from shared.system import System
+from shared.worker import Worker
+from tests.waiting import wait_for
+from tests.world import open_system
+
+POOL, HOLDOUT = 120, 60
+
+
+@pytest.fixture
+def system(migrated_database_url: str, tmp_path: Path) -> Iterator[System]:
+    with open_system(migrated_database_url, tmp_path / "objects") as opened:
+        yield opened
+
+
+@contextmanager
+def workers(system: System) -> Iterator[None]:
+    """A trainer and a scorer, as threads."""
+    device = pick_device("cpu")
+    models = Models(system.store, device, None)
+    parts = (system.ledger, system.rounds, system.store)
+    crew = [
+        Worker(system.ledger, system.bus, [TrainHandler(*parts, "cpu")], WorkerSettings()),
+        Worker(
+            system.ledger,
+            system.bus,
+            [EmbedHandler(*parts, models), ScoreHandler(*parts, models), SelectHandler(*parts)],
+            WorkerSettings(),
+        ),
+    ]
+    threads = [threading.Thread(target=worker.run, daemon=True) for worker in crew]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        for worker in crew:
+            worker.stop()
+        for thread in threads:
+            thread.join(30)
+
+
+def png(pixels: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    Picture.fromarray((pixels * 15.9).astype(np.uint8)).save(out, "PNG")
+    return out.getvalue()
+
+
+def digits_project(system: System, spoilt: int = 0, **settings: object) -> tuple[ProjectId, dict[int, int]]:
+    """A draft project of digits with a labelled holdout, and the true class position by image id.
+
+    The first ``spoilt`` pool images have rows whose objects can't be read as images.
+    """
+    digits = load_digits()
+    chosen = [(png(digits.images[n]), int(digits.target[n])) for n in range(POOL + HOLDOUT)]
+    with system.ledger.transaction() as tx:
+        values = ProjectSettings(
+            mode=RoundMode.STRICT,
+            initial=30,
+            batch_size=30,
+            channels=1,
+            epochs=8,
+            shard_size=50,
+            **settings,  # type: ignore[arg-type]
+        )
+        project = projects.create(tx, "digits", [str(n) for n in range(10)], values)
+    new = []
+    for at, (body, _) in enumerate(chosen):
+        digest = hashlib.sha256(body).hexdigest()
+        stored = body[:40] if at < spoilt else body
+        system.store.put_bytes(image_key(project.id, digest), stored)
+        split = Split.POOL if at < POOL else Split.HOLDOUT
+        new.append(
+            NewImage(sha256=digest, filename=f"{at}.png", width=8, height=8, bytes=len(body), format="PNG", split=split)
+        )
+    truth = {n.sha256: target for n, (_, target) in zip(new, chosen, strict=True)}
+    with system.ledger.transaction() as tx:
+        rows = images.add(tx, project.id, new)
+        classes = projects.classes(tx, project.id)
+        held_out = {i.sha256: classes[truth[i.sha256]].id for i in rows if i.split is Split.HOLDOUT}
+        labels.import_known(tx, project.id, held_out)
+    return project.id, {int(i.id): truth[i.sha256] for i in rows}
+
+
+def answer_until_finished(system: System, project_id: ProjectId, truth: dict[int, int]) -> None:
+    with system.ledger.transaction() as tx:
+        user = users.add(tx, "ann", "Ann", "-")
+        classes = projects.classes(tx, project_id)
+
+    def step() -> bool:
+        for task in system.labelling.lease(project_id, user.id, count=20):
+            system.labelling.submit(
+                project_id,
+                user.id,
+                Lease(task_id=task.id, fence=task.fence),
+                classes[truth[int(task.image_id)]].id,
+                key=f"{task.id}-{task.fence}",
+            )
+        system.rounds.nudge(project_id)
+        with system.ledger.transaction() as tx:
+            dead = [j for j in jobs.newest(tx, project_id=project_id) if j.state is JobState.DEAD]
+            assert not dead, dead[0].error
+            return projects.get(tx, project_id).state is ProjectState.FINISHED
+
+    wait_for(step, "the project to finish", 120)
+
+
+def start(system: System, project_id: ProjectId) -> None:
+    with system.ledger.transaction() as tx:
+        system.rounds.start(tx, project_id, "test")
+
+
+def all_images(system: System, project_id: ProjectId) -> list[Image]:
+    with system.ledger.transaction() as tx:
+        return images.page(tx, project_id, limit=1000)
+
+
+@pytest.fixture
+def finished(system: System) -> tuple[System, ProjectId]:
+    """Two rounds of hybrid, with three images that can't be read."""
+    project_id, truth = digits_project(system, spoilt=3, strategy="hybrid", max_rounds=2)
+    start(system, project_id)
+    with workers(system):
+        answer_until_finished(system, project_id, truth)
+    return system, project_id
+
+
+def test_the_loop_ends_with_labels_models_and_probabilities(finished: tuple[System, ProjectId]) -> None:
+    system, project_id = finished
+    with system.ledger.transaction() as tx:
+        curve = rounds.curve(tx, project_id)
+        counts = labels.counts(tx, project_id)
+        newest = rounds.latest_scored(tx, project_id)
+        shards = images.shards(tx, project_id)
+        assert tasks.live_counts(tx, project_id).open == 0
+    assert [point.labels for point in curve] == [30, 60]
+    assert (counts.pool, counts.human, counts.holdout) == (60, 60, HOLDOUT)
+    for point in curve:
+        assert point.metrics["n"] == HOLDOUT
+        assert point.metrics["accuracy"] > 0.5, "far above the one in ten of guessing"
+        assert len(point.metrics["per_class"]) == 10
+        assert np.asarray(point.metrics["confusion"]).sum() == HOLDOUT
+        assert len(point.metrics["history"]) >= 1
+    assert newest is not None and newest.id == curve[-1].checkpoint_id
+    for shard in shards:
+        prefix = scores_prefix(project_id, newest.id, shard.id)
+        probabilities = arrays.load(system.store, prefix + "probabilities.npy")
+        assert probabilities.shape == (shard.image_count, 10)
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-4)
+        assert arrays.load(system.store, prefix + "features.npy").shape[0] == shard.image_count
+
+    spoilt = [i for i in all_images(system, project_id) if i.state is ImageState.UNREADABLE]
+    assert len(spoilt) == 3 and all(i.error for i in spoilt), "an unreadable image is marked, with the reason"
+    assert not {i.id for i in spoilt} & {e.image_id for e in _examples(system, project_id)}, (
+        "and it is never asked about"
+    )
+
+    manifest = json.loads(system.store.get(newest.key + "checkpoint.json"))
+    assert manifest["sha256"] == newest.sha256
+    assert hashlib.sha256(system.store.get(newest.key + "model.safetensors")).hexdigest() == newest.sha256
+    assert [c["name"] for c in manifest["classes"]] == [str(n) for n in range(10)]
+
+    system.store.put_bytes(newest.key + "model.safetensors", b"not what was trained")
+    with pytest.raises(Permanent):
+        Models(system.store, pick_device("cpu"), None).checkpoint(newest)
+
+
+def _examples(system: System, project_id: ProjectId) -> list[labels.Example]:
+    with system.ledger.transaction() as tx:
+        return labels.examples(tx, project_id, Split.POOL)
