@@ -16,7 +16,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from shared import telemetry
 from shared.errors import Invalid, NotFound, WinnowError
+from shared.settings import TelemetrySettings
 
 if TYPE_CHECKING:
     from shared.db.pool import Tx
@@ -42,10 +44,11 @@ DEFAULT_DATA = Path("winnow-data")
 
 def main() -> None:
     """Entry point: errors meant for people are printed as such, without a traceback."""
+    telemetry.configure("winnow", TelemetrySettings(format="console", level="warning"))
     try:
         app()
     except WinnowError as error:
-        errors.print(f"[red]winnow: {error}[/]", markup=True)
+        errors.print(f"winnow: {error}", style="red", markup=False, soft_wrap=True)
         sys.exit(1)
 
 

@@ -69,7 +69,9 @@ def demo(options: DemoOptions, console: Console) -> None:
         ),
         Client(stack.api_url, stack.api_key) as client,
     ):
-        console.print(f"Watch it at [bold]{stack.ui_url}[/] (user {stack.username}, password {stack.password})")
+        console.print(
+            f"Watch it at [bold]{stack.ui_url}[/] (user {stack.username}, password {stack.password})", soft_wrap=True
+        )
         started = time.monotonic()
         truth = _truth(dataset)
         names = {options.strategy: f"demo-{options.strategy}", "random": "demo-random"}
@@ -205,5 +207,5 @@ def _conclude(client: Client, runs: Mapping[str, _Run], options: DemoOptions, se
     console.print(
         f"demo ok: accuracy {ours:.3f} with {options.strategy}, {base:.3f} at random, "
         f"{options.budget} labels, {options.rounds} rounds, {seconds:.0f} s",
-        highlight=False,
+        soft_wrap=True,
     )

@@ -98,7 +98,7 @@ def local_stack(
         _refuse_taken(port + 1)
         postgres = data / "postgres"
         postgres.mkdir(exist_ok=True)
-        server = get_server(postgres)
+        server = get_server(postgres, cleanup_mode=None)  # stopped below, also when an earlier owner was killed
         try:
             url = server.get_uri()
             migrate(url)

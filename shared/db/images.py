@@ -90,6 +90,12 @@ def by_sha256(tx: Tx, project_id: ProjectId, digests: Sequence[str]) -> dict[str
     return {image.sha256: image for image in map(_image, rows)}
 
 
+def by_ids(tx: Tx, project_id: ProjectId, ids: Sequence[ImageId]) -> dict[ImageId, Image]:
+    """The project's images among these, by id."""
+    rows = tx.all(_Q["by_ids"], {"project_id": project_id, "ids": list(ids)})
+    return {image.id: image for image in map(_image, rows)}
+
+
 def get(tx: Tx, project_id: ProjectId, image_id: ImageId) -> Image:
     """Raises ``NotFound``, also for an image of another project."""
     row = tx.one(_Q["get_image"], {"project_id": project_id, "id": image_id})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared.db.pool import Row, Tx
@@ -115,6 +115,12 @@ def requeue_expired(tx: Tx) -> list[WakeUp]:
 def to_wake(tx: Tx, *, patience_s: float) -> list[WakeUp]:
     """Queued and due jobs that nobody seems to have heard of for ``patience_s``."""
     return [_wakeup(row) for row in tx.all(_Q["to_wake"], {"patience_s": patience_s})]
+
+
+def next_due(tx: Tx, kinds: Sequence[JobKind]) -> JobId | None:
+    """A queued job of these kinds that could be claimed now."""
+    row = tx.one(_Q["next_due"], {"kinds": [kind.value for kind in kinds]})
+    return None if row is None else JobId(row["id"])
 
 
 def get(tx: Tx, job_id: JobId) -> Job:

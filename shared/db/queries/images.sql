@@ -13,6 +13,9 @@ SELECT * FROM images
 WHERE project_id = %(project_id)s
   AND sha256 IN (SELECT decode(h, 'hex') FROM unnest(%(sha256s)s::text[]) AS h);
 
+-- name: by_ids
+SELECT * FROM images WHERE project_id = %(project_id)s AND id = ANY (%(ids)s::bigint[]);
+
 -- name: get_image
 SELECT * FROM images WHERE project_id = %(project_id)s AND id = %(id)s;
 

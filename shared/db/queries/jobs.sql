@@ -79,6 +79,11 @@ WHERE id IN (
 )
 RETURNING id, kind;
 
+-- name: next_due
+SELECT id FROM jobs
+WHERE state = 'queued' AND kind = ANY (%(kinds)s::text[]) AND run_after <= clock_timestamp()
+ORDER BY woken_at LIMIT 1;
+
 -- name: get
 SELECT * FROM jobs WHERE id = %(id)s;
 
