@@ -27,7 +27,7 @@ test: $(INSTALLED)
 check: $(INSTALLED)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy shared services winnow tests
+	$(VENV)/bin/mypy shared services winnow benchmarks tests
 	$(VENV)/bin/lint-imports
 
 format: $(INSTALLED)

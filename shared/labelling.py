@@ -55,7 +55,7 @@ class Labelling:
         """Hold on to tasks for another lease; returns those still held."""
         with self._ledger.transaction() as tx:
             settings = projects.get(tx, project_id).settings
-            return tasks.renew(tx, user_id, leases, lease_s=settings.lease_seconds)
+            return tasks.renew(tx, project_id, user_id, leases, lease_s=settings.lease_seconds)
 
     def release(self, user_id: UserId, leases: Sequence[Lease]) -> list[TaskId]:
         """Give tasks back to the queue; returns those that were held."""

@@ -12,8 +12,11 @@ from shared.domain import Class, ClassId, Project, ProjectId, ProjectSettings, P
 from shared.errors import Conflict, Invalid, NotFound
 
 _Q = queries("projects")
-# Distinct for people with the common colour-vision deficiencies (after Okabe and Ito, 2008); repeats after eight.
-PALETTE = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#7a5195", "#8c6d1f")
+# The first eight stay distinct with the common colour-vision deficiencies (after Okabe and Ito, 2008).
+PALETTE = (
+    "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9",
+    "#7a5195", "#8c6d1f", "#2b8a8a", "#b23a48", "#5c7f2e", "#6b6b6b",
+)  # fmt: skip
 
 
 def settings_from_json(values: Row) -> ProjectSettings:
@@ -39,8 +42,8 @@ def _project(row: Row) -> Project:
 def create(tx: Tx, name: str, class_names: Sequence[str], settings: ProjectSettings) -> Project:
     """A new project in ``draft``, with its classes in the order given.
 
-    The first nine classes get the hotkeys 1 to 9. Raises ``Conflict`` if the name is taken, ``Invalid`` for fewer
-    than two classes or a name given twice.
+    Classes named by distinct digits have these as hotkeys; else the first nine get 1 to 9. Raises ``Conflict`` if the
+    name is taken, ``Invalid`` for fewer than two classes or a name given twice.
     """
     if len(class_names) < 2:
         raise Invalid("a project needs at least two classes")
@@ -56,10 +59,16 @@ def create(tx: Tx, name: str, class_names: Sequence[str], settings: ProjectSetti
             "positions": list(range(count)),
             "names": list(class_names),
             "colours": [PALETTE[i % len(PALETTE)] for i in range(count)],
-            "hotkeys": [str(i + 1) if i < 9 else None for i in range(count)],
+            "hotkeys": _hotkeys(class_names),
         },
     )
     return _project(row)
+
+
+def _hotkeys(names: Sequence[str]) -> list[str | None]:
+    if all(name in "0123456789" and len(name) == 1 for name in names):
+        return list(names)  # who reads a 3 wants to press 3
+    return [str(at + 1) if at < 9 else None for at in range(len(names))]
 
 
 def get(tx: Tx, project_id: ProjectId) -> Project:

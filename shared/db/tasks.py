@@ -124,9 +124,9 @@ def _mine(user_id: UserId, leases: Sequence[Lease]) -> dict[str, object]:
     return {"user_id": user_id, "ids": [x.task_id for x in leases], "fences": [x.fence for x in leases]}
 
 
-def renew(tx: Tx, user_id: UserId, leases: Sequence[Lease], *, lease_s: float) -> list[TaskId]:
+def renew(tx: Tx, project_id: ProjectId, user_id: UserId, leases: Sequence[Lease], *, lease_s: float) -> list[TaskId]:
     """Hold on to these for another ``lease_s``; returns those still held."""
-    rows = tx.all(_Q["renew"], {**_mine(user_id, leases), "lease_s": lease_s})
+    rows = tx.all(_Q["renew"], {**_mine(user_id, leases), "project_id": project_id, "lease_s": lease_s})
     return [TaskId(row["id"]) for row in rows]
 
 
@@ -152,7 +152,10 @@ def get(tx: Tx, project_id: ProjectId, task_id: TaskId) -> Task:
 
 
 def finish(tx: Tx, project_id: ProjectId, user_id: UserId, held: Lease) -> Task | None:
-    """Close a task with an answer. None unless ``held`` is the present lease of this annotator."""
+    """Close a task with an answer. None unless ``held`` is this annotator's and the newest lease of the task.
+
+    A lease that ran out without anybody else taking the task is still good: the answer is not thrown away.
+    """
     row = tx.one(_Q["finish"], {"project_id": project_id, "user_id": user_id, "id": held.task_id, "fence": held.fence})
     return None if row is None else _task(row)
 

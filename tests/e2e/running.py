@@ -128,14 +128,16 @@ class DigitsProject:
     truth: Mapping[str, str]
 
 
-def digits_project(stack: Running, *, pool: int, holdout: int, **settings: Any) -> DigitsProject:
+def digits_project(
+    stack: Running, *, pool: int, holdout: int, name: str = "Handwritten digits", **settings: Any
+) -> DigitsProject:
     digits = load_digits()
     bodies = [png(image) for image in digits.images[: pool + holdout]]
     names = [str(target) for target in digits.target[: pool + holdout]]
     truth = {hashlib.sha256(body).hexdigest(): name for body, name in zip(bodies, names, strict=True)}
     values = {"mode": "strict", "channels": 1, "epochs": 5, "shard_size": 100, **settings}
     with stack.client() as client:
-        project = client.create_project("digits", [str(n) for n in range(10)], values)["id"]
+        project = client.create_project(name, [str(n) for n in range(10)], values)["id"]
         files = [(f"{at}.png", body) for at, body in enumerate(bodies)]
         client.upload(project, files[:pool])
         held_out = client.upload(project, files[pool:], "holdout")["results"]

@@ -149,6 +149,15 @@ def test_an_expired_lease_returns_its_task_to_the_queue(world: World) -> None:
         world.system.labelling.submit(world.id, ann.id, lease_of(task), world.classes[0].id, key="k")
 
 
+def test_an_answer_after_the_lease_counts_if_nobody_else_took_the_task(world: World) -> None:
+    ann = world.user("ann")
+    with world.system.ledger.transaction() as tx:
+        (task,) = tasks.lease(tx, world.id, ann.id, count=1, lease_s=-1)
+    Sweeper(world.system.ledger, world.system.rounds, every_s=60).sweep()
+    world.system.labelling.submit(world.id, ann.id, lease_of(task), world.classes[0].id, key="k")
+    assert count_labels(world) == 1
+
+
 def test_renewing_keeps_only_what_is_still_held(world: World) -> None:
     user = world.user()
     one, two = world.system.labelling.lease(world.id, user.id, count=2)

@@ -37,6 +37,7 @@ RETURNING tasks.*;
 UPDATE tasks SET lease_until = clock_timestamp() + make_interval(secs => %(lease_s)s)
 FROM unnest(%(ids)s::bigint[], %(fences)s::int[]) AS mine (id, fence)
 WHERE tasks.id = mine.id AND tasks.fence = mine.fence AND tasks.holder = %(user_id)s AND tasks.state = 'leased'
+  AND tasks.project_id = %(project_id)s
 RETURNING tasks.id;
 
 -- name: release
@@ -46,7 +47,8 @@ WHERE tasks.id = mine.id AND tasks.fence = mine.fence AND tasks.holder = %(user_
 RETURNING tasks.id;
 
 -- name: reopen_expired
-UPDATE tasks SET state = 'open', holder = NULL, lease_until = NULL
+-- The last holder is kept: until somebody else leases the task, an answer that comes late still counts.
+UPDATE tasks SET state = 'open', lease_until = NULL
 WHERE id IN (
     SELECT id FROM tasks WHERE state = 'leased' AND lease_until < clock_timestamp()
     ORDER BY lease_until LIMIT 1000 FOR UPDATE SKIP LOCKED
@@ -57,9 +59,10 @@ RETURNING id, project_id, fence;
 SELECT * FROM tasks WHERE project_id = %(project_id)s AND id = %(id)s;
 
 -- name: finish
--- Only for who holds it now: a lease that was lost has another fence.
+-- Only for who leased it last: once another has leased it, the fence has grown.
 UPDATE tasks SET state = 'done', lease_until = NULL
-WHERE project_id = %(project_id)s AND id = %(id)s AND fence = %(fence)s AND holder = %(user_id)s AND state = 'leased'
+WHERE project_id = %(project_id)s AND id = %(id)s AND fence = %(fence)s AND holder = %(user_id)s
+  AND state IN ('leased', 'open')
 RETURNING *;
 
 -- name: skip
@@ -68,7 +71,8 @@ UPDATE tasks SET skips = skips + 1, lease_until = NULL, holder = NULL,
     state = CASE WHEN skips + 1 >= %(max_skips)s THEN 'skipped' ELSE 'open' END,
     priority = 1 + (SELECT coalesce(max(priority), 0) FROM tasks o
                     WHERE o.project_id = %(project_id)s AND o.state = 'open')
-WHERE project_id = %(project_id)s AND id = %(id)s AND fence = %(fence)s AND holder = %(user_id)s AND state = 'leased'
+WHERE project_id = %(project_id)s AND id = %(id)s AND fence = %(fence)s AND holder = %(user_id)s
+  AND state IN ('leased', 'open')
 RETURNING *;
 
 -- name: take_back

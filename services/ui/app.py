@@ -1,0 +1,51 @@
+"""The service put together."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from fastapi.templating import Jinja2Templates
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from services.ui import assets, images, labelling, pages, projects, sign_in
+from services.ui.failures import show_as_pages
+from services.ui.parts import Parts
+from services.ui.security import SameOrigin, SecurityHeaders
+from services.ui.sessions import NotSignedIn, ask_to_sign_in
+from services.ui.standing import Standings
+from shared import web
+from shared.settings import UiSettings
+from shared.system import System
+
+
+def create_app(system: System, settings: UiSettings) -> FastAPI:
+    """The app, ready to be served. The caller keeps ``system`` open for as long as it is."""
+    app = FastAPI(title="Winnow: labelling", docs_url=None, redoc_url=None)
+    static = f"/static/{assets.version(assets.STATIC)}"
+    app.state.parts = Parts(
+        system=system,
+        settings=settings,
+        templates=_templates(static),
+        standings=Standings(system.database),
+    )
+    for module in (sign_in, pages, images, labelling, projects, assets):
+        app.include_router(module.router)
+    app.mount(static, assets.KeptFiles(directory=assets.STATIC))
+    # The last one added is the outermost: a refusal, too, is logged and gets the headers.
+    app.add_middleware(SameOrigin)
+    web.install(app, service="ui", ready=system.check)
+    app.add_middleware(SecurityHeaders)
+    app.add_exception_handler(NotSignedIn, ask_to_sign_in)
+    show_as_pages(app)
+    return app
+
+
+def _templates(static: str) -> Jinja2Templates:
+    environment = Environment(
+        loader=FileSystemLoader(assets.TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(static=static, plotly=assets.PLOTLY_PATH)
+    return Jinja2Templates(env=environment)

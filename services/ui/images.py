@@ -1,0 +1,67 @@
+"""The bytes of an image, in a form that every browser shows."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response, StreamingResponse
+
+from services.ui.parts import ImagePath, Parts, PartsOf, ProjectPath
+from services.ui.sessions import SignedIn
+from shared.db import images
+from shared.domain import Image, ImageId, ProjectId
+from shared.errors import NotFound
+from shared.imaging import render_for_browser
+from shared.store.base import image_key, view_key
+
+router = APIRouter(include_in_schema=False)
+# A file's bytes never change, and only who is signed in may see them.
+_KEPT = {
+    "cache-control": "private, max-age=31536000, immutable",
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+}
+_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif", "BMP": "image/bmp"}
+_PNG = b"\x89PNG"
+# Rendering decodes whole images; several of the largest at once would take gigabytes.
+_RENDERING = threading.BoundedSemaphore(2)
+
+
+@router.get("/projects/{project_id}/images/{image_id}")
+def image_bytes(
+    project_id: ProjectPath, image_id: ImagePath, request: Request, parts: PartsOf, user: SignedIn
+) -> Response:
+    """The file itself where browsers can show it, else a rendition; 304 for who has it already."""
+    with parts.system.database.transaction() as tx:
+        image = images.get(tx, ProjectId(project_id), ImageId(image_id))
+    headers = {**_KEPT, "etag": f'"{image.sha256}"'}
+    if headers["etag"] in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    if image.browser_safe and image.format in _TYPES:
+        opened = ExitStack()
+        chunks = opened.enter_context(parts.system.store.open(image_key(image.project_id, image.sha256)))
+        headers["content-length"] = str(image.bytes)
+        return StreamingResponse(_closing(opened, chunks), media_type=_TYPES[image.format], headers=headers)
+    body, media_type = _rendition(parts, image)
+    return Response(body, media_type=media_type, headers=headers)
+
+
+def _closing(opened: ExitStack, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    with opened:
+        yield from chunks
+
+
+def _rendition(parts: Parts, image: Image) -> tuple[bytes, str]:
+    """What the ingest left, or one made now and left for the next who asks. Its content type is in its first bytes."""
+    store, key = parts.system.store, view_key(image.project_id, image.sha256)
+    try:
+        body = store.get(key)
+        return body, "image/png" if body.startswith(_PNG) else "image/jpeg"
+    except NotFound:
+        original = store.get(image_key(image.project_id, image.sha256))
+    with _RENDERING:
+        body, media_type = render_for_browser(original)
+    store.put_bytes(key, body, media_type)
+    return body, media_type

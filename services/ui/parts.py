@@ -1,0 +1,35 @@
+"""What the routes of this service work with: built once by ``create_app``, handed to each request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends, Path, Request
+from fastapi.templating import Jinja2Templates
+
+from services.ui.standing import Standings
+from services.ui.throttle import Throttle
+from shared.settings import UiSettings
+from shared.system import System
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    system: System
+    settings: UiSettings
+    templates: Jinja2Templates
+    standings: Standings
+    throttle: Throttle = field(default_factory=Throttle)
+
+
+def _parts(request: Request) -> Parts:
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+_BIGGEST_ID = 2**63 - 1
+PartsOf = Annotated[Parts, Depends(_parts)]
+ProjectPath = Annotated[int, Path(alias="project_id", ge=1, le=_BIGGEST_ID)]
+ImagePath = Annotated[int, Path(alias="image_id", ge=1, le=_BIGGEST_ID)]
+TaskPath = Annotated[int, Path(alias="task_id", ge=1, le=_BIGGEST_ID)]

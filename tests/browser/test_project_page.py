@@ -1,0 +1,146 @@
+"""The project page in a browser: what happens now, and how good the model is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+from sklearn.datasets import load_digits
+
+from shared.db import labels
+from shared.db.tasks import Lease
+from shared.domain import JobKind, RoundMode
+from shared.errors import Permanent
+from shared.learning.metrics import wilson_interval
+from shared.rounds import TrainedModel
+from shared.system import System
+from tests.browser.conftest import Visitor
+from tests.browser.gallery import digits, hang, open_for_labelling
+from tests.world import World
+
+Visit = Callable[..., Visitor]
+
+
+def train(world: World, right: int, n: int = 100) -> None:
+    """The next model, which gets ``right`` of the holdout's ``n`` images right."""
+    job = world.next_job(JobKind.TRAIN)
+    low, high = wilson_interval(right, n)
+    metrics = {
+        "n": n,
+        "accuracy": right / n,
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "macro_f1": right / n - 0.004,
+        "per_class": [min(1.0, right / n + delta / 100) for delta in (2, 1, -3, -4, 0, -1, 3, 1, -6, -3)],
+    }
+    with world.system.ledger.transaction() as tx:
+        known = labels.counts(tx, world.id).pool
+        model = TrainedModel(key=f"{job.id}/", sha256="ab" * 32, data_version="v", labels=known, metrics=metrics)
+        world.system.ledger.finish(tx, job)
+        world.system.rounds.trained(tx, job, model)
+
+
+def answer(world: World, count: int) -> None:
+    """Somebody who knows digits answers the next ``count`` tasks."""
+    digit_of = dict(zip([image.id for image in world.images], load_digits().target, strict=False))
+    annotator = world.user("ben")
+    while count:
+        for task in world.system.labelling.lease(world.id, annotator.id, count=min(50, count)):
+            lease = Lease(task_id=task.id, fence=task.fence)
+            chosen = world.classes[int(digit_of[task.image_id])].id
+            world.system.labelling.submit(world.id, annotator.id, lease, chosen, key=f"{task.id}")
+            count -= 1
+
+
+@pytest.fixture
+def world(system: System) -> World:
+    """In the middle of its sixth round: five models are trained."""
+    world = hang(
+        system,
+        digits(420),
+        [f"digit {n}" for n in range(10)],
+        name="Handwritten digits",
+        holdout=100,
+        stored=False,
+        mode=RoundMode.STRICT,
+        initial=40,
+        batch_size=40,
+        target_accuracy=0.97,
+    )
+    open_for_labelling(world)
+    answer(world, 140)
+    for right in (71, 83, 89, 93, 95):
+        system.rounds.nudge(world.id)
+        train(world, right)
+        world.do_score()
+        world.do_select()
+        answer(world, 40 if right < 95 else 23)
+    return world
+
+
+def open_page(visitor: Visitor, world: World) -> Page:
+    visitor.page.goto(f"/projects/{world.id}")
+    expect(visitor.page.get_by_role("heading", level=1)).to_contain_text(world.project.name)
+    return visitor.page
+
+
+def test_the_learning_curve_is_drawn_with_its_interval(visit: Visit, world: World) -> None:
+    page = open_page(visit(), world)
+    expect(page.locator("#curve .scatterlayer .trace")).to_have_count(3)
+    expect(page.locator("#curve .scatterlayer .point")).to_have_count(5)
+    expect(page.locator("#curve .fills path")).not_to_have_count(0)
+    expect(page.locator("#curve")).to_contain_text("95.0%")
+    expect(page.locator("#rounds tr")).to_have_count(6)
+    expect(page.locator("#rounds tr").first).to_contain_text("88.8 – 97.8")
+    expect(page.locator("#headline")).to_have_text("People are labelling")
+    expect(page.locator("#why")).to_contain_text("23 of 40 labels")
+
+
+def test_the_page_follows_what_happens(visit: Visit, world: World) -> None:
+    page = open_page(visit(), world)
+    expect(page.locator("#steps [aria-current=step]")).to_have_text("Label")
+    answer(world, 17)
+    world.system.rounds.nudge(world.id)
+    expect(page.locator("#headline")).to_have_text("Training the model")
+    expect(page.locator("#steps [aria-current=step]")).to_have_text("Train")
+    train(world, 96)
+    expect(page.locator("#headline")).to_have_text("Scoring the pool")
+    expect(page.locator("#curve .scatterlayer .point")).to_have_count(6)
+
+
+def test_a_failed_job_is_shown_with_its_error(visit: Visit, world: World) -> None:
+    answer(world, 17)
+    world.system.rounds.nudge(world.id)
+    world.system.ledger.fail(world.next_job(JobKind.TRAIN), Permanent("the weights file is missing: resnet18.pth"))
+    page = open_page(visit(), world)
+    expect(page.locator("#headline")).to_have_text("Stopped by a failed train job")
+    expect(page.locator("#jobs")).to_contain_text("the weights file is missing: resnet18.pth")
+    expect(page.locator("#state-pill")).to_have_text("failed")
+
+
+def test_a_project_is_paused_and_goes_on_with_a_button(visit: Visit, world: World) -> None:
+    page = open_page(visit(), world)
+    page.get_by_role("button", name="Pause").click()
+    expect(page.locator("#headline")).to_have_text("Paused")
+    page.get_by_role("button", name="Go on").click()
+    expect(page.locator("#headline")).to_have_text("People are labelling")
+
+
+def test_what_cannot_be_started_says_why(visit: Visit, system: System) -> None:
+    empty = hang(system, [], ["a", "b"], name="empty")
+    visitor = visit()
+    page = open_page(visitor, empty)
+    page.get_by_role("button", name="Start").click()
+    expect(page.get_by_role("alert")).to_contain_text("upload images to the pool")
+    visitor.complaints[:] = [text for text in visitor.complaints if "422" not in text]
+
+
+def test_the_projects_are_listed_with_where_they_stand(visit: Visit, world: World) -> None:
+    page = visit().page
+    page.goto("/")
+    card = page.get_by_role("listitem").filter(has_text="Handwritten digits")
+    expect(card).to_contain_text("running")
+    expect(card).to_contain_text("95.0%")
+    card.get_by_role("link", name="Open Handwritten digits").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Handwritten digits")

@@ -1,0 +1,49 @@
+"""``winnow bench``: runs a benchmark and prints its figures as ratios to their limit and their peer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import select, tasks
+from benchmarks.report import Row, machine
+from shared.errors import Invalid
+
+BENCHMARKS: Mapping[str, Callable[[], list[Row]]] = {"select": select.run, "tasks": tasks.run}
+
+
+def run_benchmark(name: str, json_file: Path | None, console: Console) -> None:
+    """Raises ``Invalid`` for a name that isn't there; ``list`` prints those that are."""
+    if name == "list":
+        console.print("benchmarks: " + ", ".join(BENCHMARKS))
+        return
+    if name not in BENCHMARKS:
+        raise Invalid(f"there is no benchmark {name!r}; there are {', '.join(BENCHMARKS)}")
+    with console.status(f"running {name}"):
+        rows = BENCHMARKS[name]()
+    table = Table(title=f"{name} ({machine()})")
+    for column in ("case", "figure", "of the limit", "peer"):
+        table.add_column(column)
+    for row in rows:
+        table.add_row(row.case, f"{row.value:,.4g} {row.unit}", _to_limit(row), _to_peer(row))
+    console.print(table)
+    if json_file is not None:
+        report = {"name": name, "machine": machine(), "rows": [asdict(row) for row in rows]}
+        json_file.write_text(json.dumps(report, indent=1))
+        console.print(f"written to {json_file}")
+
+
+def _to_limit(row: Row) -> str:
+    return "" if row.limit is None else f"{row.value / row.limit:.2f} x {row.limit:,.4g} {row.unit}"
+
+
+def _to_peer(row: Row) -> str:
+    if row.peer is None:
+        return ""
+    gain = row.peer / row.value if row.better == "lower" else row.value / row.peer
+    return f"{gain:.2f} times as fast as {row.peer_name} ({row.peer:,.4g} {row.unit})"
