@@ -108,8 +108,9 @@ class ApiSettings(_Settings):
     port: int = 8000
     max_file_bytes: int = 64 * 1024 * 1024
     max_pixels: int = 50_000_000
-    decode_memory_bytes: int = 512 * 1024 * 1024
-    """What all images being decoded at once may take."""
+    decode_memory_bytes: int = 1280 * 1024 * 1024
+    """What all images being decoded at once may take. One of ``max_pixels`` takes up to 24 bytes a pixel; what could
+    never fit is refused."""
 
 
 class UiSettings(_Settings):

@@ -88,6 +88,8 @@ _KINDS: dict[type[WinnowError], tuple[int, str, str]] = {
     Retryable: (503, "unavailable", "Temporarily unavailable"),
     WinnowError: (500, "internal", "Internal error"),
 }
+_PHRASES = {413: "Content too large", 422: "Unprocessable content"}
+"""Where Python's versions differ, so that a problem's type doesn't."""
 _CRASH = Problem(status=500, kind="internal", title="Internal error", detail=_UNEXPECTED)
 
 
@@ -248,7 +250,7 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     """What the framework itself refuses: no such path, no such method, a body that is too large."""
     assert isinstance(error, HTTPException)
-    title = HTTPStatus(error.status_code).phrase
+    title = _PHRASES.get(error.status_code) or HTTPStatus(error.status_code).phrase
     kind = title.lower().replace(" ", "-")
     headers = error.headers or {}
     problem = Problem(status=error.status_code, kind=kind, title=title, detail=str(error.detail), headers=headers)

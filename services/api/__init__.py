@@ -1,0 +1,1 @@
+"""The HTTP API: projects, images, labels and exports, for programs."""

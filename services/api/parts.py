@@ -1,0 +1,56 @@
+"""What endpoints are handed: the parts of the process, and parameters that many of them share."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Annotated
+
+from fastapi import Depends, Path, Query, Request
+
+from services.api.ingest import Ingest
+from shared.errors import Invalid
+from shared.system import System
+
+BIGGEST_ID = 2**63 - 1
+_CURSOR = "after:"
+
+
+def _system(request: Request) -> System:
+    system: System = request.app.state.system
+    return system
+
+
+def _ingest(request: Request) -> Ingest:
+    ingest: Ingest = request.app.state.ingest
+    return ingest
+
+
+SystemPart = Annotated[System, Depends(_system)]
+IngestPart = Annotated[Ingest, Depends(_ingest)]
+
+ProjectPath = Annotated[int, Path(ge=1, le=BIGGEST_ID, description="The project's id.", examples=[1])]
+ImagePath = Annotated[int, Path(ge=1, le=BIGGEST_ID, description="The image's id.", examples=[17])]
+LimitQuery = Annotated[int, Query(ge=1, le=500, description="At most this many items.")]
+CursorQuery = Annotated[
+    str | None, Query(max_length=64, description="`next_cursor` of the page before; leave out for the first page.")
+]
+
+
+def encode_cursor(last_id: int) -> str:
+    """The place after an item. Opaque to callers, so that it may change."""
+    return base64.urlsafe_b64encode(f"{_CURSOR}{last_id}".encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str | None) -> int | None:
+    """The id to go on from; None without a cursor. Raises ``Invalid`` for what ``encode_cursor`` did not make."""
+    if cursor is None:
+        return None
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
+    except (binascii.Error, ValueError):
+        text = ""
+    number = text.removeprefix(_CURSOR)
+    if not text.startswith(_CURSOR) or not number.isdecimal() or int(number) > BIGGEST_ID:
+        raise Invalid("cursor is not one that this API gave; leave it out to start at the first page")
+    return int(number)

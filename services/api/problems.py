@@ -1,0 +1,66 @@
+"""Errors as OpenAPI shows them. ``shared.web`` makes them; this only describes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel, Field
+
+from shared.web import PROBLEM_JSON
+
+
+class ProblemDocument(BaseModel):
+    """An error (RFC 9457). Some have further members, such as `errors` for a request that does not fit its schema."""
+
+    type: str = Field(description="What kind of error this is; stable.", examples=["urn:winnow:problem:not-found"])
+    title: str = Field(examples=["Not found"])
+    status: int = Field(description="The HTTP status.", examples=[404])
+    detail: str = Field(description="What is wrong this time, for a person.", examples=["there is no project 7"])
+    instance: str = Field(description="The path that was asked.", examples=["/v1/projects/7"])
+    request_id: str = Field(description="Under which the request is logged.", examples=["2f1c9f1a7c3f4ab6"])
+
+
+_DESCRIPTIONS = {
+    401: "No API key, or one that is not valid.",
+    403: "The key lacks the scope.",
+    404: "There is no such thing, or the key is limited to another project.",
+    408: "The client fell silent; `results` has what was taken until then.",
+    409: "Not possible in the present state; `detail` says why.",
+    413: "The body is too large.",
+    415: "The body is not multipart/form-data.",
+    422: "The request does not fit its schema, or values don't go together.",
+    503: "A part of the service can't be reached; try again after `Retry-After` seconds.",
+}
+_SCHEMA = {"$ref": "#/components/schemas/Problem"}
+Responses = dict[int | str, dict[str, Any]]
+
+
+def errors(*statuses: int) -> Responses:
+    """The ``responses`` of an endpoint that may answer these; 401, 403, 422 and 503 may come from every one."""
+    return {
+        status: {"description": _DESCRIPTIONS[status], "content": {PROBLEM_JSON: {"schema": _SCHEMA}}}
+        for status in sorted({401, 403, 422, 503, *statuses})
+    }
+
+
+def describe(app: FastAPI) -> None:
+    """Let the application's OpenAPI document hold the schema of problems."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = get_openapi(
+                title=app.title,
+                version=app.version,
+                summary=app.summary,
+                description=app.description,
+                routes=app.routes,
+                tags=app.openapi_tags,
+            )
+            schema = ProblemDocument.model_json_schema()
+            document.setdefault("components", {}).setdefault("schemas", {})["Problem"] = {**schema, "title": "Problem"}
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,1 @@
+"""Endpoints, a module per family. Each router carries its whole path, so that metrics show it."""

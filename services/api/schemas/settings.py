@@ -1,0 +1,113 @@
+"""How a project's settings look over HTTP, and the bounds within which they are taken."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields, replace
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.domain import ProjectSettings, RoundMode
+from shared.errors import Conflict, Invalid
+from shared.learning.config import MIN_IMAGE_SIZE, LearnConfig
+
+StrategyName = Literal["random", "least_confidence", "margin", "entropy", "hybrid"]
+MeasureName = Literal["least_confidence", "margin", "entropy"]
+MAX_PACK_BYTES = 2 * 1024**3
+FIXED_ONCE_SEALED = ("arch", "train_mode", "image_size", "channels", "shard_size")
+"""What the pixels and features that are made of sealed shards depend on."""
+_DEFAULTS = ProjectSettings()
+
+
+class Settings(BaseModel):
+    """How a project learns and chooses. Whatever is left out has its default; unknown names are refused."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    arch: Annotated[
+        str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$", description="`cnn`, or a torchvision name for `train_mode` head.")
+    ] = _DEFAULTS.arch
+    train_mode: Annotated[
+        Literal["scratch", "head"],
+        Field(description="`scratch` trains every weight; `head` a linear head on a frozen, pretrained backbone."),
+    ] = "scratch"
+    image_size: Annotated[
+        int, Field(ge=MIN_IMAGE_SIZE, le=1024, description="Side in pixels of the square that the model sees.")
+    ] = _DEFAULTS.image_size
+    channels: Annotated[Literal[1, 3], Field(description="1: grey, 3: colour.")] = 3
+    epochs: Annotated[int, Field(ge=1, le=1000)] = _DEFAULTS.epochs
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = _DEFAULTS.learning_rate
+    batch_norm: bool = _DEFAULTS.batch_norm
+    dropout: Annotated[float, Field(ge=0, lt=1)] = _DEFAULTS.dropout
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = _DEFAULTS.seed
+
+    strategy: Annotated[StrategyName, Field(description="How images to label are chosen.")] = "hybrid"
+    measure: Annotated[MeasureName, Field(description="Uncertainty measure of the hybrid strategy.")] = "margin"
+    alpha: Annotated[float, Field(ge=0, le=1, description="Hybrid: share of the batch taken by uncertainty alone.")] = (
+        _DEFAULTS.alpha
+    )
+    clusters: Annotated[int, Field(ge=1, le=10_000, description="Hybrid: number of k-means clusters.")] = (
+        _DEFAULTS.clusters
+    )
+
+    mode: Annotated[
+        RoundMode, Field(description="`rolling`: people label while the model trains. `strict`: a round waits for all.")
+    ] = _DEFAULTS.mode
+    initial: Annotated[int, Field(ge=1, le=1_000_000, description="Labels asked for before the first model.")] = (
+        _DEFAULTS.initial
+    )
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000, description="K, the labels that make a round.")] = (
+        _DEFAULTS.batch_size
+    )
+    queue_factor: Annotated[
+        float, Field(ge=1, le=10, description="In rolling mode a selection holds this many times K tasks.")
+    ] = _DEFAULTS.queue_factor
+    holdout_size: Annotated[
+        int, Field(ge=0, le=1_000_000, description="Random images, drawn at the start, that only measure.")
+    ] = _DEFAULTS.holdout_size
+    label_budget: Annotated[
+        int | None, Field(ge=1, le=2**31 - 1, description="Human labels after which the project is finished.")
+    ] = None
+    target_accuracy: Annotated[
+        float | None, Field(gt=0, le=1, description="Finished when the holdout accuracy is surely this high.")
+    ] = None
+    max_rounds: Annotated[int | None, Field(ge=1, le=100_000, description="Finished after this many trainings.")] = None
+    shard_size: Annotated[int, Field(ge=1, le=65_536, description="Images in a unit of work.")] = _DEFAULTS.shard_size
+    lease_seconds: Annotated[
+        int, Field(ge=10, le=86_400, description="How long an annotator may hold a task without a sign of life.")
+    ] = _DEFAULTS.lease_seconds
+
+
+def new_settings(given: Settings) -> ProjectSettings:
+    """Settings for a new project. Raises ``Invalid`` for values that don't go together."""
+    return _checked(ProjectSettings(**given.model_dump()))
+
+
+def changed_settings(present: ProjectSettings, given: Settings, *, sealed: bool) -> ProjectSettings:
+    """The present settings with those that were given in place of theirs.
+
+    Raises ``Invalid`` for values that don't go together, ``Conflict`` for one that is fixed because images are
+    ``sealed`` into shards already.
+    """
+    changes: dict[str, Any] = {name: getattr(given, name) for name in given.model_fields_set}
+    fixed = [name for name in FIXED_ONCE_SEALED if name in changes and changes[name] != getattr(present, name)]
+    if sealed and fixed:
+        raise Conflict(f"{', '.join(fixed)} can't change any more: images were prepared with the present value")
+    return _checked(replace(present, **changes))
+
+
+def shown(settings: ProjectSettings) -> Settings:
+    """Settings as stored, for an answer. They passed the bounds when they were made, and are not checked again."""
+    names = {f.name for f in fields(ProjectSettings)}
+    return Settings.model_construct(_fields_set=names, **asdict(settings))
+
+
+def _checked(settings: ProjectSettings) -> ProjectSettings:
+    LearnConfig.from_settings(settings)
+    pack = settings.shard_size * settings.image_size**2 * settings.channels
+    if pack > MAX_PACK_BYTES:
+        raise Invalid(
+            f"a shard of {settings.shard_size} images of {settings.pixels_variant} takes {pack / 2**30:.1f} GiB of "
+            f"memory; the limit is {MAX_PACK_BYTES // 2**30} GiB: lower shard_size or image_size"
+        )
+    return settings
