@@ -146,15 +146,15 @@ class ProjectSettings:
     """Side in pixels of the square that the model sees and that pixel packs hold."""
     channels: int = 3
     epochs: int = 30
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     batch_norm: bool = True
     dropout: float = 0.2
     seed: int = 0
 
     strategy: str = "hybrid"
     measure: str = "margin"
-    alpha: float = 0.5
-    clusters: int = 20
+    alpha: float = 0.9
+    clusters: int = 10
 
     mode: RoundMode = RoundMode.ROLLING
     initial: int = 100
@@ -163,8 +163,9 @@ class ProjectSettings:
     """K, the labels that make a round."""
     queue_factor: float = 2.0
     """In rolling mode a selection holds this many times K tasks, so that nobody waits while the model trains."""
-    holdout_size: int = 0
-    """Random images labelled first, to measure on, drawn when the project starts. 0: only those uploaded as such."""
+    holdout_size: int | None = None
+    """Random images labelled first, to measure on, drawn when the project starts. None: a tenth of the images, at most
+    200, unless some were uploaded as holdout. 0: only those uploaded as such."""
     label_budget: int | None = None
     """Human labels, holdout included, after which the project is finished."""
     target_accuracy: float | None = None

@@ -17,6 +17,7 @@ from typing import Any
 
 from shared.db import events, images, jobs, labels, projects, tasks
 from shared.db import rounds as rows
+from shared.db.images import ImageCounts
 from shared.db.pool import Tx
 from shared.domain import (
     Checkpoint,
@@ -42,6 +43,8 @@ from shared.jobs import Ledger
 from shared.telemetry import logger
 
 log = logger(__name__)
+DEFAULT_HOLDOUT = 200
+"""Enough for an interval of 4 points either way at 90% accuracy; more must be asked for, since labels cost money."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,14 +87,7 @@ class Rounds:
         if counts.total == counts.holdout:
             raise Invalid("upload images to the pool before starting the project")
         if project.state is ProjectState.DRAFT:
-            missing = project.settings.holdout_size - counts.holdout
-            if missing >= counts.total - counts.holdout:
-                raise Invalid(
-                    f"a holdout of {project.settings.holdout_size} leaves nothing of "
-                    f"{counts.total} images to learn from: make it smaller or upload more"
-                )
-            if missing > 0:
-                images.draw_holdout(tx, project_id, missing, project.settings.seed)
+            self._draw_holdout(tx, project, counts)
         projects.set_state(tx, project_id, ProjectState.RUNNING)
         events.record(tx, project_id, actor, "project.started")
         self.advance(tx, project_id)
@@ -293,6 +289,19 @@ class Rounds:
     def _enter(self, tx: Tx, current: Round, state: RoundState) -> None:
         rows.set_state(tx, current.id, state)
         log.info("round.advanced", project_id=current.project_id, round=current.number, state=state.value)
+
+    def _draw_holdout(self, tx: Tx, project: Project, counts: ImageCounts) -> None:
+        wanted = project.settings.holdout_size
+        if wanted is None:
+            wanted = 0 if counts.holdout else min(counts.total // 10, DEFAULT_HOLDOUT)
+        missing = wanted - counts.holdout
+        if missing >= counts.total - counts.holdout:
+            raise Invalid(
+                f"a holdout of {wanted} leaves nothing of {counts.total} images to learn from: "
+                "make it smaller or upload more"
+            )
+        if missing > 0:
+            images.draw_holdout(tx, project.id, missing, project.settings.seed)
 
     # What is asked of workers
 

@@ -145,7 +145,8 @@ class World:
 
 
 def build(system: System, *, pool: int = 20, holdout: int = 0, name: str = "letters", **settings: Any) -> World:
-    """A draft project with two classes and images."""
+    """A draft project with two classes and images; no holdout is drawn unless ``holdout_size`` says so."""
+    settings.setdefault("holdout_size", 0)
     with system.ledger.transaction() as tx:
         project = projects.create(tx, name, ["a", "b"], ProjectSettings(**settings))
         rows = images.add(tx, project.id, [*new_images(pool), *new_images(holdout, Split.HOLDOUT)])

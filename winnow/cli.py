@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
+from rich.table import Column, Table
 
 from shared import telemetry
+from shared.domain import ProjectSettings
 from shared.errors import Invalid, NotFound, WinnowError
 from shared.settings import TelemetrySettings
 
@@ -40,6 +41,7 @@ DataOption = Annotated[Path, typer.Option("--data", help="Folder of the local st
 UrlOption = Annotated[str | None, typer.Option("--url", help="Address of the api.", envvar="WINNOW_URL")]
 KeyOption = Annotated[str | None, typer.Option("--key", help="API key.", envvar="WINNOW_API_KEY")]
 DEFAULT_DATA = Path("winnow-data")
+DEFAULTS = ProjectSettings()
 
 
 def main() -> None:
@@ -100,19 +102,19 @@ def migrate(
 @app.command()
 def simulate(
     data: Annotated[Path, typer.Argument(help="Folder or .zip of train/<class>/* and test/<class>/*.")],
-    arch: str = "cnn",
-    mode: Annotated[str, typer.Option(help="scratch or head.")] = "scratch",
-    strategy: str = "hybrid",
-    initial: Annotated[int, typer.Option(help="Random labels to begin with.")] = 100,
-    batch: Annotated[int, typer.Option(help="Labels per round.")] = 100,
+    arch: str = DEFAULTS.arch,
+    mode: Annotated[str, typer.Option(help="scratch or head.")] = DEFAULTS.train_mode,
+    strategy: str = DEFAULTS.strategy,
+    initial: Annotated[int, typer.Option(help="Random labels to begin with.")] = DEFAULTS.initial,
+    batch: Annotated[int, typer.Option(help="Labels per round.")] = DEFAULTS.batch_size,
     rounds: Annotated[int, typer.Option(help="Trainings.")] = 6,
     seed: int = 0,
-    measure: Annotated[str, typer.Option(help="Hybrid's uncertainty measure.")] = "margin",
-    alpha: Annotated[float, typer.Option(help="Hybrid's share of the batch by uncertainty alone.")] = 0.5,
-    clusters: Annotated[int, typer.Option(help="Hybrid's number of clusters.")] = 20,
+    measure: Annotated[str, typer.Option(help="Hybrid's uncertainty measure.")] = DEFAULTS.measure,
+    alpha: Annotated[float, typer.Option(help="Hybrid's share of the batch by uncertainty alone.")] = DEFAULTS.alpha,
+    clusters: Annotated[int, typer.Option(help="Hybrid's number of clusters.")] = DEFAULTS.clusters,
     image_size: Annotated[int | None, typer.Option(help="Side in pixels.")] = None,
-    channels: Annotated[int, typer.Option(help="1 grey, 3 colour.")] = 3,
-    epochs: int = 30,
+    channels: Annotated[int, typer.Option(help="1 grey, 3 colour.")] = DEFAULTS.channels,
+    epochs: int = DEFAULTS.epochs,
     weights: Annotated[Path | None, typer.Option(help="File of pretrained weights.")] = None,
     weights_dir: Annotated[Path | None, typer.Option(envvar="WINNOW_WEIGHTS_DIR")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
@@ -141,9 +143,14 @@ def simulate(
         weights_dir=weights_dir,
         device=device,
     )
-    console.print(f"{'labels':>6}  {'accuracy':>8}  {'macro F1':>8}  {'train s':>7}  {'score s':>7}  {'select s':>8}")
+    seen = 0
 
     def show(row: dict[str, float]) -> None:
+        nonlocal seen
+        if not seen:
+            names = f"{'labels':>6}  {'accuracy':>8}  {'macro F1':>8}  {'train s':>7}  {'score s':>7}  {'select s':>8}"
+            console.print(names)
+        seen += 1
         console.print(
             f"{row['labels']:>6}  {row['accuracy']:>8.4f}  {row['macro_f1']:>8.4f}  {row['train_s']:>7.2f}  "
             f"{row['score_s']:>7.2f}  {row['select_s']:>8.3f}"
@@ -210,8 +217,8 @@ def requeue(
 ) -> None:
     """Give a project's dead jobs another life."""
     with _client(url, key, data) as client:
-        answer = client.requeue(client.project(project)["id"])
-    console.print(f"{answer['requeued']} job(s) queued again")
+        jobs = client.requeue(client.project(project)["id"])
+    console.print(f"{len(jobs)} job(s) queued again")
 
 
 @app.command()
@@ -268,7 +275,7 @@ def keys_list(
 
     with _transaction(database, data) as tx:
         keys = users.keys(tx)
-    table = Table("prefix", "name", "scopes", "project", "expires", "last used", "state")
+    table = Table(Column("prefix", no_wrap=True), "name", "scopes", "project", "expires", "last used", "state")
     for key in keys:
         table.add_row(
             key.prefix,

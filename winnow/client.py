@@ -11,10 +11,10 @@ from typing import Any, Self
 
 import httpx
 
-from shared.errors import Conflict, Forbidden, Invalid, NotFound, Retryable, WinnowError
+from shared.errors import Conflict, Forbidden, Invalid, NotFound, Retryable, Unauthorized, WinnowError
 
 _BY_STATUS: Mapping[int, type[WinnowError]] = {
-    401: Forbidden,
+    401: Unauthorized,
     403: Forbidden,
     404: NotFound,
     409: Conflict,
@@ -111,9 +111,9 @@ class Client(_Http):
     def state(self, project_id: int) -> dict[str, Any]:
         return dict(self._call("GET", f"/v1/projects/{project_id}/state").json())
 
-    def requeue(self, project_id: int) -> dict[str, Any]:
-        """Give the project's dead jobs another life."""
-        return dict(self._call("POST", f"/v1/projects/{project_id}/jobs/requeue").json())
+    def requeue(self, project_id: int) -> list[dict[str, Any]]:
+        """Give the project's dead jobs another life; returns them."""
+        return list(self._call("POST", f"/v1/projects/{project_id}/jobs/requeue").json()["items"])
 
     def export(self, project_id: int, form: str, out: Path) -> int:
         """Stream ``export.csv`` or ``export.zip`` to a file; returns the bytes written. No file is left half done."""

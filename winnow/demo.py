@@ -7,13 +7,16 @@ test images are their holdout. An oracle answers over the HTTP interface that an
 from __future__ import annotations
 
 import hashlib
+import io
 import shutil
+import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -26,7 +29,7 @@ from winnow.oracle import Oracle
 from winnow.processes import Processes
 
 _UPLOAD_AT_ONCE = 200
-_POLL_S = 0.5
+_POLL_S = 1.0
 _STALLED_S = 600.0
 _MARK = ".winnow-demo"  # only a folder that a demo made is ever emptied
 
@@ -95,6 +98,14 @@ def _fresh_folder(folder: Path) -> None:
     (folder / _MARK).touch()
 
 
+def _image_settings(dataset: Dataset) -> dict[str, int]:
+    """What the model should see of such images: their size up to 64 pixels, and colour where there is any."""
+    sample = [Image.open(io.BytesIO(dataset.read(item))) for item in dataset.train[:: max(1, len(dataset.train) // 20)]]
+    side = statistics.median(max(image.size) for image in sample)
+    size = next((s for s in (16, 32) if side <= s), 64)
+    return {"image_size": size, "channels": 1 if all(image.mode == "L" for image in sample) else 3}
+
+
 def _truth(dataset: Dataset) -> dict[str, str]:
     """Class name by digest of the image. Raises ``Invalid`` for an image that is in two classes."""
     truth: dict[str, str] = {}
@@ -124,6 +135,7 @@ def _begin(
         "batch_size": options.batch,
         "label_budget": options.budget,
         "seed": options.seed,
+        **_image_settings(dataset),
     }
     project = client.create_project(name, dataset.classes, settings)["id"]
     with Progress(console=console, transient=True) as progress:

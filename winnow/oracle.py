@@ -15,7 +15,7 @@ from shared.errors import Conflict, NotFound, Retryable
 from winnow.client import Annotator, LeasedTask
 
 _RETRY_S = 0.3
-_WAIT_S = 0.2
+_WAIT_S = 0.5
 
 
 class Oracle:

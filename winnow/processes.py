@@ -32,6 +32,11 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
+def _threads() -> dict[str, str]:
+    """Trainer and scorer share the cores; OpenMP threads that outnumber them, or spin, cost more than they do."""
+    return {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // 2))}
+
+
 @dataclass
 class _Child:
     name: str
@@ -47,7 +52,7 @@ class Processes:
     def __init__(
         self, env: Mapping[str, str], logs: Path, on_restart: Callable[[str, int], None] = lambda name, code: None
     ) -> None:
-        self._env = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **env}  # see docs/adr/0004
+        self._env = {**_threads(), **os.environ, **env}
         self._logs = logs
         self._on_restart = on_restart
         self._children = {name: _Child(name) for name in SERVICES}

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from shared.domain import Checkpoint, CheckpointId
 from shared.errors import Permanent
@@ -15,6 +14,9 @@ from shared.learning.checkpoints import from_bytes
 from shared.learning.model import Model
 from shared.store.base import Store
 from shared.weights import find_weights
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Models:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -45,8 +44,6 @@ class TrainHandler:
         self._store = store
         self._device = device
         # A fresh process per training; the server it is forked from has torch imported and nothing else done.
-        # Idle OpenMP threads must sleep, not spin: where cores are shared, spinning made training 3 times slower.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         self._processes = multiprocessing.get_context("forkserver")
         self._processes.set_forkserver_preload(["services.trainer.child"])
 

@@ -103,7 +103,7 @@ def _labelled(tx: Tx, now: Overview, current: Round) -> Progress | None:
     if settings.mode is RoundMode.STRICT:
         return _counted(done, done + live, "labels")
     unmeasured = now.images.holdout - now.labels.holdout if first else 0
-    return _counted(done, done + max(0, wanted - new) + unmeasured, "labels")
+    return _counted(done, done + min(max(0, wanted - new) + unmeasured, live), "labels")
 
 
 def _counted(done: int, total: int, unit: str) -> Progress | None:

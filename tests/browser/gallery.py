@@ -95,7 +95,9 @@ def hang(
             )
         )
     with system.ledger.transaction() as tx:
-        project = projects.create(tx, name, classes, ProjectSettings(**{"mode": RoundMode.STRICT, **settings}))
+        project = projects.create(
+            tx, name, classes, ProjectSettings(**{"mode": RoundMode.STRICT, "holdout_size": 0, **settings})
+        )
         rows = images.add(tx, project.id, new)
         named = projects.classes(tx, project.id)
     for data, image in zip(files if stored else [], new, strict=stored):

@@ -314,6 +314,20 @@ def test_a_selection_passes_over_what_was_labelled_meanwhile(system: System) -> 
     assert live(world) == 2
 
 
+def test_a_project_without_a_holdout_draws_a_tenth_of_its_images(system: System) -> None:
+    world = build(system, pool=40, holdout_size=None)
+    world.start()
+    with system.ledger.transaction() as tx:
+        assert images.counts(tx, world.id).holdout == 4
+
+
+def test_an_uploaded_holdout_is_left_as_it_is(system: System) -> None:
+    world = build(system, pool=40, holdout=7, holdout_size=None)
+    world.start()
+    with system.ledger.transaction() as tx:
+        assert images.counts(tx, world.id).holdout == 7
+
+
 def test_an_image_may_have_any_name(system: System) -> None:
     world = build(system, pool=0)
     odd = NewImage(sha256="cd" * 32, filename="ä'; DROP TABLE images; --.png", width=1, height=1, bytes=1, format="PNG")

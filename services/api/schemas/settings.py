@@ -63,7 +63,13 @@ class Settings(BaseModel):
         float, Field(ge=1, le=10, description="In rolling mode a selection holds this many times K tasks.")
     ] = _DEFAULTS.queue_factor
     holdout_size: Annotated[
-        int, Field(ge=0, le=1_000_000, description="Random images, drawn at the start, that only measure.")
+        int | None,
+        Field(
+            ge=0,
+            le=1_000_000,
+            description="Random images, drawn at the start, that only measure. Null: a tenth of the images, at most "
+            "200, unless some were uploaded as holdout.",
+        ),
     ] = _DEFAULTS.holdout_size
     label_budget: Annotated[
         int | None, Field(ge=1, le=2**31 - 1, description="Human labels after which the project is finished.")

@@ -1,0 +1,98 @@
+"""How good a model is, measured on images it was not trained on. NumPy only.
+
+Throughout, ``probabilities`` is float (n, C) and ``labels`` holds the true columns, integers (n,). A class that has
+no image among them has no recall: it is reported as None and left out of the macro averages. A class that is there
+but was never predicted has precision 0.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.errors import Invalid
+
+Ints = npt.NDArray[np.int64]
+Z_95 = 1.959963984540054
+ECE_BINS = 15
+SMALLEST = 1e-12
+"""What a probability is raised to before its logarithm is taken."""
+
+
+def evaluate(probabilities: npt.NDArray[Any], labels: npt.NDArray[Any]) -> dict[str, Any]:
+    """Everything below as one JSON-ready record.
+
+    Keys: n, accuracy, accuracy_low and accuracy_high (95% Wilson), macro_precision, macro_recall, macro_f1, per_class
+    (recall by column, None where absent), support (images by column), confusion (rows truth, columns prediction),
+    nll, ece. Raises ``Invalid`` where there is nothing to measure on, or the arrays don't fit.
+    """
+    probabilities, labels = np.asarray(probabilities, dtype=np.float64), np.asarray(labels, dtype=np.int64)
+    if probabilities.ndim != 2 or labels.shape != (len(probabilities),) or len(labels) == 0:
+        raise Invalid(f"can't measure probabilities of shape {probabilities.shape} on labels of shape {labels.shape}")
+    if labels.min() < 0 or labels.max() >= probabilities.shape[1]:
+        raise Invalid(f"a label is outside the {probabilities.shape[1]} columns of the probabilities")
+    confusion = confusion_matrix(probabilities.argmax(axis=1), labels, probabilities.shape[1])
+    right, n = int(np.trace(confusion)), len(labels)
+    low, high = wilson_interval(right, n)
+    precision, recall, f1 = macro_scores(confusion)
+    support = confusion.sum(axis=1)
+    return {
+        "n": n,
+        "accuracy": right / n,
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "macro_precision": precision,
+        "macro_recall": recall,
+        "macro_f1": f1,
+        "per_class": [int(confusion[c, c]) / int(total) if total else None for c, total in enumerate(support)],
+        "support": support.tolist(),
+        "confusion": confusion.tolist(),
+        "nll": negative_log_likelihood(probabilities, labels),
+        "ece": expected_calibration_error(probabilities, labels),
+    }
+
+
+def confusion_matrix(predicted: Ints, labels: Ints, n_classes: int) -> Ints:
+    """Counts, int64 (C, C): row is the truth, column the prediction."""
+    cells = np.bincount(labels * n_classes + predicted, minlength=n_classes * n_classes)
+    return cells.reshape(n_classes, n_classes).astype(np.int64)
+
+
+def wilson_interval(successes: int, n: int, z: float = Z_95) -> tuple[float, float]:
+    """Interval for a share, from 0 to 1; 95% by default (Wilson 1927). Nothing is known of no trials: (0, 1)."""
+    if n == 0:
+        return 0.0, 1.0
+    share, z2n = successes / n, z * z / n
+    middle = (share + z2n / 2) / (1 + z2n)
+    half = z / (1 + z2n) * math.sqrt(share * (1 - share) / n + z2n / (4 * n))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def macro_scores(confusion: Ints) -> tuple[float, float, float]:
+    """Precision, recall and F1, each averaged over the classes that are there."""
+    right = np.diag(confusion).astype(np.float64)
+    support, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
+    there = support > 0
+    precision = np.divide(right, predicted, out=np.zeros_like(right), where=predicted > 0)
+    recall = np.divide(right, support, out=np.zeros_like(right), where=there)
+    f1 = 2 * right / np.maximum(support + predicted, 1)
+    return float(precision[there].mean()), float(recall[there].mean()), float(f1[there].mean())
+
+
+def negative_log_likelihood(probabilities: npt.NDArray[np.float64], labels: Ints) -> float:
+    """Mean of -ln of the probability given to the truth, in nats."""
+    of_truth = probabilities[np.arange(len(labels)), labels]
+    return float(-np.log(np.maximum(of_truth, SMALLEST)).mean())
+
+
+def expected_calibration_error(probabilities: npt.NDArray[np.float64], labels: Ints, bins: int = ECE_BINS) -> float:
+    """Mean distance between confidence and accuracy over equal-width bins of confidence (Guo et al. 2017, eq. 3)."""
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    # A confidence on an edge belongs to the bin below it, as in the paper.
+    in_bin = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    gaps = np.bincount(in_bin, weights=confidence - right, minlength=bins)
+    return float(np.abs(gaps).sum() / len(labels))
