@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 from tests.e2e.running import (
     DigitsProject,
@@ -19,7 +20,7 @@ from tests.servers.s3 import S3Server
 from tests.waiting import wait_for
 
 LOOP_S = 300.0
-SETTINGS = {"initial": 40, "batch_size": 40, "label_budget": 120}
+SETTINGS: dict[str, Any] = {"initial": 40, "batch_size": 40, "label_budget": 120}
 
 
 def local_env(folder: Path) -> dict[str, str]:

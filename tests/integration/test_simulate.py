@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_digits(tmp_path_factory.mktemp("data") / "digits")
 
 
-def options(data: Path, **changes: object) -> SimulateOptions:
+def options(data: Path, **changes: Any) -> SimulateOptions:
     small = SimulateOptions(
         data=data, image_size=8, channels=1, epochs=1, initial=40, batch=30, rounds=2, learning_rate=3e-3
     )
@@ -64,14 +65,14 @@ def tiny_files(prefix: str = "") -> dict[str, bytes]:
     }
 
 
-def without_times(result: dict[str, object]) -> dict[str, object]:
+def without_times(result: dict[str, Any]) -> dict[str, Any]:
     rounds = [{key: value for key, value in row.items() if not key.endswith("_s")} for row in result["rounds"]]
     return result | {"rounds": rounds}
 
 
 @pytest.mark.parametrize("strategy", registry.names())
 def test_every_strategy_runs_the_loop_and_reports_in_the_agreed_form(digits: Path, strategy: str) -> None:
-    seen: list[dict[str, object]] = []
+    seen: list[dict[str, Any]] = []
     result = simulate(options(digits, strategy=strategy), on_round=seen.append)
     assert list(result) == ["dataset", "arch", "mode", "strategy", "seed", "rounds", "aulc"]
     assert (result["dataset"], result["arch"], result["strategy"]) == ("digits", "cnn", strategy)

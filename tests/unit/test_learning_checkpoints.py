@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,7 +57,7 @@ def backbone() -> backbones.Backbone:
     return backbones.load("squeezenet1_1", state_bytes("squeezenet1_1"))
 
 
-def written(model: Model) -> tuple[bytes, dict[str, object], str]:
+def written(model: Model) -> tuple[bytes, dict[str, Any], str]:
     data = to_bytes(model)
     record = manifest(model, data, classes=CLASSES, data_version="d1", metrics={"accuracy": 0.5})
     return data, json.loads(json.dumps(record)), hashlib.sha256(data).hexdigest()

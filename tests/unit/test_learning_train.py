@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from shared.domain import ProjectSettings
 from shared.errors import Invalid, Permanent, Retryable
 from shared.learning import train
 from shared.learning.config import LearnConfig
-from shared.learning.networks import Cnn, CnnConfig
+from shared.learning.networks import Cnn, CnnConfig, LinearHead
 from shared.learning.predict import pick_device, predict
 from shared.learning.train import EpochReport, Fitted, fit
 
@@ -81,6 +82,7 @@ def test_the_head_solves_its_problem() -> None:
     # At the minimum the gradient vanishes: mean (p - onehot) x' + head_decay W = 0.
     standard = (x - x.mean(axis=0)) / x.std(axis=0)
     residual = predict(fitted.model, x)[0] - np.eye(3)[y]
+    assert isinstance(fitted.model.network, LinearHead)
     gradient = residual.T @ standard / len(x) + 0.01 * fitted.model.network.classifier.weight.numpy()
     assert np.abs(gradient).max() < 1e-3
 
@@ -211,7 +213,7 @@ def test_the_cnn_has_three_blocks_of_two_convolutions_and_its_options_work() -> 
         {"dropout": 1.0},
     ],
 )
-def test_settings_that_cannot_work_are_refused(wrong: dict[str, object]) -> None:
+def test_settings_that_cannot_work_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(Invalid):
         LearnConfig(**wrong)
 

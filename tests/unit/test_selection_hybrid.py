@@ -23,12 +23,13 @@ def pool_of(n: int, seed: int, dim: int = 5) -> ShardScores:
 
 def brute_force(pool: ShardScores, k: int, alpha: float, clusters: int, seed: int) -> list[int]:
     """Both steps by full sorts over the whole pool."""
-    uncertainty = margin(pool.probabilities)
+    features = pool.needed_features()
+    uncertainty = margin(pool.needed_probabilities())
     by_uncertainty = sorted(range(len(pool.ids)), key=lambda row: (-uncertainty[row], pool.ids[row]))
     chosen = by_uncertainty[: round(alpha * k)]
     in_id_order = sorted(chosen, key=lambda row: pool.ids[row])
-    centres = kmeans(pool.features[in_id_order], clusters, int(np.random.default_rng(seed).integers(2**31 - 1)))
-    distance = ((pool.features[:, None].astype(float) - centres[None].astype(float)) ** 2).sum(axis=2).min(axis=1)
+    centres = kmeans(features[in_id_order], clusters, int(np.random.default_rng(seed).integers(2**31 - 1)))
+    distance = ((features[:, None].astype(float) - centres[None].astype(float)) ** 2).sum(axis=2).min(axis=1)
     rest = sorted(set(range(len(pool.ids))) - set(chosen), key=lambda row: (distance[row], pool.ids[row]))
     return [int(pool.ids[row]) for row in chosen + rest[: k - len(chosen)]]
 
@@ -55,7 +56,7 @@ def test_alpha_one_is_the_measure_alone_and_needs_one_pass() -> None:
         return [pool]
 
     chosen = Hybrid(alpha=1.0).select(shards, 15, np.random.default_rng(0))
-    expected = top(Candidates(pool.ids, margin(pool.probabilities)), 15)
+    expected = top(Candidates(pool.ids, margin(pool.needed_probabilities())), 15)
     assert chosen.ids.tolist() == expected.ids.tolist()
     assert len(passes) == 1
 

@@ -15,6 +15,7 @@ from shared.domain import ProjectSettings
 from shared.errors import Invalid, PoolEmpty
 from shared.selection import registry
 from shared.selection.base import Selection, ShardScores, Strategy
+from shared.selection.hybrid import Hybrid
 from shared.selection.uncertainty import MEASURES, entropy, least_confidence, margin
 
 Pool = ShardScores
@@ -23,7 +24,7 @@ NAMES = registry.names()
 
 def softmax(x: np.ndarray) -> np.ndarray:
     powers = np.exp(x - x.max(axis=1, keepdims=True))
-    return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
 
 
 def make_pool(n: int, seed: int, *, coarse: bool = False, classes: int = 4, dim: int = 6) -> Pool:
@@ -84,7 +85,7 @@ def test_a_wide_pool_is_chosen_from_alike_in_one_shard_and_in_a_thousand(name: s
 @pytest.mark.parametrize("name", MEASURES)
 def test_uncertainty_takes_the_highest_scores_as_a_full_sort_does(name: str) -> None:
     pool = make_pool(500, seed=2, coarse=True)
-    scores = MEASURES[name](pool.probabilities)
+    scores = MEASURES[name](pool.needed_probabilities())
     expected = sorted(zip(-scores, pool.ids, strict=True))[:60]
     chosen = choose(registry.make(name), [pool], 60)
     assert chosen.ids.tolist() == [image for _, image in expected]
@@ -154,14 +155,14 @@ def test_asking_for_nothing_is_refused(name: str, k: int) -> None:
 @pytest.mark.parametrize("name", [*MEASURES, "hybrid"])
 def test_a_probability_that_is_none_is_refused_with_the_image(name: str, bad: float) -> None:
     pool = make_pool(8, 4)
-    pool.probabilities[5, 1] = bad
+    pool.needed_probabilities()[5, 1] = bad
     with pytest.raises(Invalid, match=f"image {pool.ids[5]}, have a probability"):
         choose(registry.make(name), [pool], 3)
 
 
 def test_a_feature_that_is_not_finite_is_refused_with_the_image() -> None:
     pool = make_pool(8, 4)
-    pool.features[2, 0] = np.nan
+    pool.needed_features()[2, 0] = np.nan
     with pytest.raises(Invalid, match=f"image {pool.ids[2]}, have a feature"):
         choose(registry.make("hybrid"), [pool], 3)
 
@@ -198,6 +199,7 @@ def test_unknown_names_and_settings_are_refused_with_what_is_known() -> None:
 
 def test_a_project_gets_the_strategy_it_chose() -> None:
     strategy = registry.from_settings(ProjectSettings(strategy="hybrid", measure="entropy", alpha=0.25, clusters=3))
+    assert isinstance(strategy, Hybrid)
     assert (strategy.name, strategy.measure, strategy.alpha, strategy.clusters) == ("hybrid", "entropy", 0.25, 3)
     for name in NAMES:
         assert registry.make(name).name == name
