@@ -86,7 +86,7 @@ class Ledger:
         with self._database.transaction() as tx:
             if rows.give_back(tx, job):
                 self._wake_after(tx, job)
-        log.info("job.given_back", **job.log_context())
+                log.info("job.given_back", **job.log_context())
 
     def requeue(self, *, job_id: JobId | None = None, project_id: ProjectId | None = None) -> list[Job]:
         """Give dead jobs another life: one, those of a project, or all."""

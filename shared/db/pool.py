@@ -173,8 +173,10 @@ class Database:
                 connection.rollback()
         except psycopg2.Error:
             log.warning("database.connection_lost")
-        finally:
-            if self._pool is None:
-                connection.close()
-            else:
+        try:
+            if self._pool is not None:
                 self._pool.putconn(connection, close=bool(connection.closed))
+                return
+        except psycopg2.pool.PoolError:
+            pass  # the pool was closed this very moment
+        connection.close()

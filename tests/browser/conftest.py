@@ -44,8 +44,9 @@ def _launch(playwright: Playwright) -> Browser:
     return playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
+    """One browser for this folder only: while it lives, Playwright keeps an event loop running in the main thread."""
     with sync_playwright() as playwright:
         try:
             browser = _launch(playwright)
