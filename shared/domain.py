@@ -272,6 +272,8 @@ class Round:
     checkpoint_id: CheckpointId | None
     labels: int
     """Labels (holdout not counted) when the round began; once its model is there, those it was trained on."""
+    labels_at: datetime
+    """When these were counted: labels given since then are new to the round."""
     started_at: datetime
     finished_at: datetime | None
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from shared.db import events, images, jobs, labels, projects, tasks
@@ -64,6 +65,8 @@ class TrainedModel:
     data_version: str
     labels: int
     """How many labelled pool images it was trained on."""
+    labels_at: datetime
+    """When these were read."""
     metrics: Mapping[str, Any]
 
 
@@ -149,7 +152,7 @@ class Rounds:
             data_version=model.data_version,
             metrics=model.metrics,
         )
-        rows.set_labels(tx, current.id, model.labels)
+        rows.set_labels(tx, current.id, model.labels, model.labels_at)
         self._enter(tx, current, RoundState.SCORING)
         for shard in images.shards(tx, project.id, ShardState.EMBEDDED):
             self._ask_score(tx, current, checkpoint.id, shard.id)
@@ -205,7 +208,7 @@ class Rounds:
             return False
         holdout = [NewTask(image_id=i, kind=TaskKind.HOLDOUT) for i in labels.unlabelled_holdout(tx, project.id)]
         tasks.add(tx, project.id, None, holdout)
-        known = labels.counts(tx, project.id).pool
+        known = labels.counts(tx, project.id).trainable
         if known >= project.settings.initial:
             self._begin_training(tx, project, 1)
             return True
@@ -219,7 +222,7 @@ class Rounds:
         return True
 
     def _begin_training(self, tx: Tx, project: Project, number: int) -> None:
-        known = labels.counts(tx, project.id).pool
+        known = labels.counts(tx, project.id).trainable
         current = rows.begin(tx, project.id, number, RoundState.TRAINING, known)
         log.info("round.advanced", project_id=project.id, round=number, state="training", labels=known)
         self._ledger.enqueue(
@@ -246,11 +249,11 @@ class Rounds:
         if project.settings.mode is RoundMode.STRICT:
             return False
         wanted = project.settings.initial if current.number == 0 else project.settings.batch_size
-        return labels.count_new(tx, project.id, current.started_at, wanted) >= wanted
+        return labels.count_new(tx, project.id, current.labels_at, wanted) >= wanted
 
     def _after_labelling(self, tx: Tx, project: Project, current: Round) -> bool:
         """On to the next round if anything was learnt; else ask for more, or stop if there is nothing more."""
-        if labels.count_new(tx, project.id, current.started_at, 1):
+        if labels.counts(tx, project.id).trainable > current.labels:
             self._enter(tx, current, RoundState.DONE)
             return True
         self._seal(tx, project, tail=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from shared.db import images, jobs, projects, tasks, users
+from shared.db import images, jobs, labels, projects, tasks, users
 from shared.domain import (
     Class,
     Image,
@@ -111,14 +111,15 @@ class World:
 
     def do_train(self, **metrics: Any) -> None:
         job = self.next_job(JobKind.TRAIN)
-        model = TrainedModel(
-            key=f"projects/{self.id}/checkpoints/{job.id}-{job.fence}/",
-            sha256="ab" * 32,
-            data_version="v",
-            labels=1,
-            metrics=metrics,
-        )
         with self.system.ledger.transaction() as tx:
+            model = TrainedModel(
+                key=f"projects/{self.id}/checkpoints/{job.id}-{job.fence}/",
+                sha256="ab" * 32,
+                data_version="v",
+                labels=labels.counts(tx, self.id).trainable,
+                labels_at=labels.read_at(tx),
+                metrics=metrics,
+            )
             self.system.ledger.finish(tx, job)
             self.system.rounds.trained(tx, job, model)
 

@@ -53,6 +53,7 @@ class TrainHandler:
             classes = projects.classes(tx, job.project_id)
             pool = labels.examples(tx, job.project_id, Split.POOL)
             holdout = labels.examples(tx, job.project_id, Split.HOLDOUT)
+            labels_at = labels.read_at(tx)
         if not pool:
             raise Permanent("no labelled image of the pool is ready to train on")
         version = data_version([e.image_id for e in pool], [classes[e.position].id for e in pool])
@@ -76,7 +77,12 @@ class TrainHandler:
             manifest = (folder / "checkpoint.json").read_bytes()
             self._store.put_bytes(key + "checkpoint.json", manifest, "application/json")
         model = TrainedModel(
-            key=key, sha256=trained.sha256, data_version=version, labels=len(pool), metrics=trained.metrics
+            key=key,
+            sha256=trained.sha256,
+            data_version=version,
+            labels=len(pool),
+            labels_at=labels_at,
+            metrics=trained.metrics,
         )
 
         def publish(tx: Tx) -> None:

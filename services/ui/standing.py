@@ -98,7 +98,7 @@ def _labelled(tx: Tx, now: Overview, current: Round) -> Progress | None:
     settings, first = now.project.settings, current.number == 0
     live = now.tasks.open + now.tasks.leased
     wanted = settings.initial if first else settings.batch_size
-    new = labels.count_new(tx, now.project.id, current.started_at, wanted + live)
+    new = labels.count_new(tx, now.project.id, current.labels_at, wanted + live)
     done = now.labels.human if first else new
     if settings.mode is RoundMode.STRICT:
         return _counted(done, done + live, "labels")

@@ -34,9 +34,11 @@ class Example:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelCounts:
-    """``pool`` and ``holdout`` by split; ``human`` are those that people were paid for."""
+    """``pool`` and ``holdout`` by split; ``trainable`` are those of the pool whose images are ready for a model;
+    ``human`` are those that people were paid for."""
 
     pool: int
+    trainable: int
     holdout: int
     human: int
 
@@ -93,6 +95,14 @@ def examples(tx: Tx, project_id: ProjectId, split: Split) -> list[Example]:
         Example(image_id=r["id"], shard_id=r["shard_id"], shard_row=r["shard_row"], position=r["position"])
         for r in tx.all(_Q["examples"], {"project_id": project_id, "split": split.value})
     ]
+
+
+def read_at(tx: Tx) -> datetime:
+    """The moment that this transaction's view of the labels belongs to, by the database's clock."""
+    row = tx.one(_Q["read_at"])
+    assert row is not None  # SELECT without FROM
+    now: datetime = row["now"]
+    return now
 
 
 def counts(tx: Tx, project_id: ProjectId) -> LabelCounts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from shared.db.pool import Row, Tx
@@ -33,6 +34,7 @@ def _round(row: Row) -> Round:
         state=RoundState(row["state"]),
         checkpoint_id=row.get("checkpoint_id"),
         labels=row["labels"],
+        labels_at=row["labels_at"],
         started_at=row["started_at"],
         finished_at=row["finished_at"],
     )
@@ -75,9 +77,9 @@ def set_state(tx: Tx, round_id: RoundId, state: RoundState) -> None:
     tx.run(_Q["set_state"], {"id": round_id, "state": state.value})
 
 
-def set_labels(tx: Tx, round_id: RoundId, labels: int) -> None:
-    """How many labels the round's model was really trained on."""
-    tx.run(_Q["set_labels"], {"id": round_id, "labels": labels})
+def set_labels(tx: Tx, round_id: RoundId, labels: int, labels_at: datetime) -> None:
+    """How many labels the round's model was really trained on, and when they were read."""
+    tx.run(_Q["set_labels"], {"id": round_id, "labels": labels, "labels_at": labels_at})
 
 
 def select_again(tx: Tx, round_id: RoundId) -> int:

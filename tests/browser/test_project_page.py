@@ -36,7 +36,14 @@ def train(world: World, right: int, n: int = 100) -> None:
     }
     with world.system.ledger.transaction() as tx:
         known = labels.counts(tx, world.id).pool
-        model = TrainedModel(key=f"{job.id}/", sha256="ab" * 32, data_version="v", labels=known, metrics=metrics)
+        model = TrainedModel(
+            key=f"{job.id}/",
+            sha256="ab" * 32,
+            data_version="v",
+            labels=known,
+            labels_at=labels.read_at(tx),
+            metrics=metrics,
+        )
         world.system.ledger.finish(tx, job)
         world.system.rounds.trained(tx, job, model)
 

@@ -314,6 +314,24 @@ def test_a_selection_passes_over_what_was_labelled_meanwhile(system: System) -> 
     assert live(world) == 2
 
 
+def test_labels_that_a_model_has_already_seen_do_not_make_another_round(system: System) -> None:
+    world = build(system, pool=60, mode=RoundMode.ROLLING, initial=5, batch_size=5, queue_factor=4.0)
+    world.start()
+    world.do_embed()
+    world.do_select()
+    world.answer(5)
+    system.rounds.nudge(world.id)
+    world.answer(5)  # while the training waits for a worker, which will read all ten
+    world.do_train()
+    world.do_score()
+    world.do_select()
+    system.rounds.nudge(world.id)
+    assert state_of(world) == (ProjectState.RUNNING, 1, RoundState.LABELLING)
+    world.answer(5)
+    system.rounds.nudge(world.id)
+    assert state_of(world) == (ProjectState.RUNNING, 2, RoundState.TRAINING)
+
+
 def test_a_project_without_a_holdout_draws_a_tenth_of_its_images(system: System) -> None:
     world = build(system, pool=40, holdout_size=None)
     world.start()

@@ -123,6 +123,7 @@ def standing(
             state=step,
             checkpoint_id=None,
             labels=10,
+            labels_at=NOW,
             started_at=NOW,
             finished_at=None,
         )
@@ -146,7 +147,7 @@ def standing(
         project=project,
         classes=[],
         images=ImageCounts(total=100, holdout=0, unreadable=0, ready=100),
-        labels=LabelCounts(pool=10, holdout=0, human=10),
+        labels=LabelCounts(pool=10, trainable=10, holdout=0, human=10),
         labels_by_class=[],
         tasks=LiveCounts(open=0, leased=leased, next_expiry=NOW if leased else None),
         round=turn,

@@ -94,6 +94,7 @@ CREATE TABLE rounds (
     state       text NOT NULL CHECK (state IN ('training', 'scoring', 'selecting', 'labelling', 'done')),
     attempt     int NOT NULL DEFAULT 0,
     labels      int NOT NULL,
+    labels_at   timestamptz NOT NULL DEFAULT now(),
     started_at  timestamptz NOT NULL DEFAULT now(),
     finished_at timestamptz,
     UNIQUE (project_id, number)

@@ -24,6 +24,9 @@ RETURNING image_id;
 UPDATE tasks SET state = 'superseded', lease_until = NULL, holder = NULL
 WHERE image_id = ANY (%(image_ids)s::bigint[]) AND state IN ('open', 'leased');
 
+-- name: read_at
+SELECT now() AS now;
+
 -- name: examples
 SELECT i.id, i.shard_id, i.shard_row, c.position
 FROM labels l JOIN images i ON i.id = l.image_id JOIN classes c ON c.id = l.class_id
@@ -32,6 +35,7 @@ ORDER BY i.id;
 
 -- name: count_labels
 SELECT count(*) FILTER (WHERE i.split = 'pool') AS pool,
+       count(*) FILTER (WHERE i.split = 'pool' AND i.state = 'ready') AS trainable,
        count(*) FILTER (WHERE i.split = 'holdout') AS holdout,
        count(*) FILTER (WHERE l.source = 'human') AS human
 FROM labels l JOIN images i ON i.id = l.image_id WHERE l.project_id = %(project_id)s;

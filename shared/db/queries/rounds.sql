@@ -17,7 +17,7 @@ UPDATE rounds SET state = %(state)s,
 WHERE id = %(id)s;
 
 -- name: set_labels
-UPDATE rounds SET labels = %(labels)s WHERE id = %(id)s;
+UPDATE rounds SET labels = %(labels)s, labels_at = %(labels_at)s WHERE id = %(id)s;
 
 -- name: select_again
 -- Another selection within the same round; the number tells its job from the one before.
