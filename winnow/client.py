@@ -102,6 +102,10 @@ class Client(_Http):
         body = {"labels": [dict(item) for item in labels]}
         return dict(self._call("POST", f"/v1/projects/{project_id}/labels", json=body).json())
 
+    def set_settings(self, project_id: int, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Change some settings. Raises ``Conflict`` for those that are fixed by now."""
+        return dict(self._call("PATCH", f"/v1/projects/{project_id}", json={"settings": dict(settings)}).json())
+
     def start(self, project_id: int) -> dict[str, Any]:
         return dict(self._call("POST", f"/v1/projects/{project_id}/start").json())
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import httpx
 
-from shared.errors import Permanent
+from shared.errors import NotFound, Permanent
 
 SERVICES = ("api", "ui", "trainer", "scorer")
 _STOP_S = 12.0
@@ -62,10 +62,16 @@ class Processes:
         for child in self._children.values():
             self._launch(child)
 
-    def pid(self, name: str) -> int | None:
-        """The process id of a service, None while it is down."""
+    def process(self, name: str) -> subprocess.Popen[bytes]:
+        """A service's process. Raises ``NotFound`` while it is down."""
         process = self._children[name].process
-        return process.pid if process is not None and process.poll() is None else None
+        if process is None or not self.is_up(name):
+            raise NotFound(f"{name} is not running")
+        return process
+
+    def is_up(self, name: str) -> bool:
+        process = self._children[name].process
+        return process is not None and process.poll() is None
 
     def restarts(self, name: str) -> int:
         return self._children[name].restarts

@@ -28,7 +28,7 @@ def run_up(data: Path, port: int, console: Console) -> None:
         console.print(
             Panel(
                 f"Label   {stack.ui_url}   user [bold]{stack.username}[/], password [bold]{stack.password}[/]\n"
-                f"API     {stack.api_url}   key in {data / 'stack.json'}, manual in docs/api.md\n"
+                f"API     {stack.api_url}   key in {data / 'stack.json'}\n"
                 f"Data    {data}\n\nCtrl-C stops it; everything is kept.",
                 title="Winnow is up",
                 expand=False,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -56,13 +54,12 @@ class Running:
 
     def kill(self, service: str) -> None:
         """SIGKILL, then see it come back."""
-        pid, before = self.processes.pid(service), self.processes.restarts(service)
-        assert pid is not None
-        os.kill(pid, signal.SIGKILL)
+        before = self.processes.restarts(service)
+        self.processes.process(service).kill()
 
         def back() -> bool:
             self.processes.tend()
-            return self.processes.restarts(service) > before and self.processes.pid(service) is not None
+            return self.processes.restarts(service) > before and self.processes.is_up(service)
 
         wait_for(back, f"{service} to be started again")
 
