@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import torchvision
 from PIL import Image as Picture
 from sklearn.datasets import load_digits
 
@@ -32,12 +34,13 @@ from shared.domain import (
     ProjectSettings,
     ProjectState,
     RoundMode,
+    ShardState,
     Split,
 )
 from shared.errors import Permanent
 from shared.learning.predict import pick_device
 from shared.settings import WorkerSettings
-from shared.store.base import image_key, scores_prefix
+from shared.store.base import features_info_key, features_key, image_key, scores_prefix
 from shared.system import System
 from shared.worker import Worker
 from tests.waiting import wait_for
@@ -53,10 +56,10 @@ def system(migrated_database_url: str, tmp_path: Path) -> Iterator[System]:
 
 
 @contextmanager
-def workers(system: System) -> Iterator[None]:
+def workers(system: System, weights_dir: Path | None = None) -> Iterator[None]:
     """A trainer and a scorer, as threads."""
     device = pick_device("cpu")
-    models = Models(system.store, device, None)
+    models = Models(system.store, device, weights_dir)
     parts = (system.ledger, system.rounds, system.store)
     crew = [
         Worker(system.ledger, system.bus, [TrainHandler(*parts, "cpu")], WorkerSettings()),
@@ -93,15 +96,15 @@ def digits_project(system: System, spoilt: int = 0, **settings: object) -> tuple
     digits = load_digits()
     chosen = [(png(digits.images[n]), int(digits.target[n])) for n in range(POOL + HOLDOUT)]
     with system.ledger.transaction() as tx:
-        values = ProjectSettings(
-            mode=RoundMode.STRICT,
-            initial=30,
-            batch_size=30,
-            channels=1,
-            epochs=8,
-            shard_size=50,
-            **settings,  # type: ignore[arg-type]
-        )
+        defaults = {
+            "mode": RoundMode.STRICT,
+            "initial": 30,
+            "batch_size": 30,
+            "channels": 1,
+            "epochs": 8,
+            "shard_size": 50,
+        }
+        values = ProjectSettings(**{**defaults, **settings})  # type: ignore[arg-type]
         project = projects.create(tx, "digits", [str(n) for n in range(10)], values)
     new = []
     for at, (body, _) in enumerate(chosen):
@@ -207,3 +210,57 @@ def test_the_loop_ends_with_labels_models_and_probabilities(finished: tuple[Syst
 def _examples(system: System, project_id: ProjectId) -> list[labels.Example]:
     with system.ledger.transaction() as tx:
         return labels.examples(tx, project_id, Split.POOL)
+
+
+def test_a_head_on_a_frozen_backbone_learns_from_features_made_once(system: System, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    untrained = torchvision.models.squeezenet1_0(weights=None)  # random features serve to see that the parts fit
+    torch.save(untrained.state_dict(), tmp_path / "squeezenet1_0.pth")
+    project_id, truth = digits_project(
+        system, arch="squeezenet1_0", train_mode="head", image_size=64, channels=3, strategy="hybrid", max_rounds=2
+    )
+    start(system, project_id)
+    with workers(system, tmp_path):
+        answer_until_finished(system, project_id, truth)
+    with system.ledger.transaction() as tx:
+        curve = rounds.curve(tx, project_id)
+        newest = rounds.latest_scored(tx, project_id)
+        shards = images.shards(tx, project_id)
+        settings = projects.get(tx, project_id).settings
+    assert [point.labels for point in curve] == [30, 60]
+    assert curve[-1].metrics["accuracy"] > 0.3, "far above the one in ten of guessing"
+    assert newest is not None
+    manifest = json.loads(system.store.get(newest.key + "checkpoint.json"))
+    for shard in shards:
+        place = (project_id, shard.id, settings.features_variant)
+        assert json.loads(system.store.get(features_info_key(*place)))["backbone"] == manifest["backbone"]["id"]
+        assert arrays.load(system.store, features_key(*place)).shape == (shard.image_count, 512)
+        assert not system.store.exists(scores_prefix(project_id, newest.id, shard.id) + "features.npy")
+
+
+def test_features_of_other_weights_are_refused(system: System, tmp_path: Path) -> None:
+    torch.save(torchvision.models.squeezenet1_0(weights=None).state_dict(), tmp_path / "squeezenet1_0.pth")
+    project_id, truth = digits_project(
+        system, arch="squeezenet1_0", train_mode="head", image_size=64, channels=3, strategy="random", max_rounds=1
+    )
+    with system.ledger.transaction() as tx:
+        labels_by_digest = {i.sha256: truth[int(i.id)] for i in images.page(tx, project_id, limit=1000)}
+        classes = projects.classes(tx, project_id)
+        labels.import_known(tx, project_id, {d: classes[t].id for d, t in labels_by_digest.items()})
+        system.rounds.start(tx, project_id, "test")
+    with workers(system, tmp_path):
+
+        def embedded() -> bool:
+            with system.ledger.transaction() as tx:
+                return not images.shards(tx, project_id, ShardState.SEALED)
+
+        wait_for(embedded, "the shards' features", 120)
+    with system.ledger.transaction() as tx:
+        first, settings = images.shards(tx, project_id)[0], projects.get(tx, project_id).settings
+    other = json.dumps({"backbone": "squeezenet1_0-other"}).encode()
+    system.store.put_bytes(features_info_key(project_id, first.id, settings.features_variant), other)
+    with system.ledger.transaction() as tx:  # whatever was trained meanwhile, a training anew must refuse
+        pool = labels.examples(tx, project_id, Split.POOL)
+    trainer = TrainHandler(system.ledger, system.rounds, system.store, "cpu")
+    with pytest.raises(Permanent, match="different weights"):
+        trainer._backbone_id(project_id, pool, settings)
