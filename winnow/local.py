@@ -58,7 +58,7 @@ def read_stack(data: Path) -> Stack:
 
 
 def start_postgres(folder: Path) -> PostgresServer:
-    """Embedded Postgres with its data in ``folder``. The caller stops it, also one that an owner who was killed left."""
+    """Embedded Postgres with its data in ``folder``, found running or started. The caller stops it."""
     return get_server(folder, cleanup_mode=None)
 
 
