@@ -94,7 +94,6 @@ class WorkerSettings(_Settings):
     """After SIGTERM a running job may finish for this long, then it is given back."""
     sweep_every_s: float = Field(default=2.0, gt=0)
     metrics_port: int | None = None
-    cache_dir: Path | None = None
     device: str | None = None
     """``cpu`` or ``cuda``; None: whichever is there."""
     weights_dir: Path | None = Field(default=None, validation_alias="WINNOW_WEIGHTS_DIR")

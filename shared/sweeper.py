@@ -8,7 +8,8 @@ from __future__ import annotations
 import threading
 
 from shared.db import jobs, projects, tasks
-from shared.errors import WinnowError
+from shared.domain import ProjectId
+from shared.errors import Retryable
 from shared.jobs import Ledger
 from shared.rounds import Rounds
 from shared.telemetry import logger
@@ -45,12 +46,21 @@ class Sweeper:
                 log.info("task.lease_expired", task_id=expired.task_id, project_id=expired.project_id)
             running = projects.running(tx)
         for project_id in running:
+            self._advance(project_id)
+
+    def _advance(self, project_id: ProjectId) -> None:
+        """What is wrong with one project must not hold up the others."""
+        try:
             with self._ledger.transaction() as tx:
                 self._rounds.advance(tx, project_id)
+        except Exception:
+            log.exception("round.advance_failed", project_id=project_id)
 
     def _run(self) -> None:
         while not self._stop.wait(self._every_s):
             try:
                 self.sweep()
-            except WinnowError as error:  # the next sweep tries again
+            except Retryable as error:  # the next sweep tries again
                 log.warning("sweep.failed", error=str(error))
+            except Exception:  # a sweeper that died unseen would be worse than one that fails aloud
+                log.exception("sweep.failed")

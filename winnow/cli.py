@@ -323,6 +323,25 @@ def users_add(
     console.print(f"{username} may sign in" + ("" if password else f" with the password {chosen}"), markup=False)
 
 
+@users_app.command("password")
+def users_password(
+    username: str,
+    password: Annotated[str | None, typer.Option(help="None: one is made up and shown.")] = None,
+    database: Annotated[str | None, typer.Option(envvar="WINNOW_DATABASE_URL")] = None,
+    data: DataOption = DEFAULT_DATA,
+) -> None:
+    """Give somebody a new password; they are signed out everywhere."""
+    from services.ui.passwords import hash_password
+    from shared.db import events, users
+
+    chosen = password or secrets.token_urlsafe(9)
+    with _transaction(database, data) as tx:
+        users.set_password(tx, username, hash_password(chosen))
+        users.close_sessions_of(tx, username)
+        events.record(tx, None, "system", "user.password_changed", {"username": username})
+    console.print(f"{username} signs in with the new password" + ("" if password else f" {chosen}"), markup=False)
+
+
 def _database_url(given: str | None, data: Path) -> str:
     from winnow.local import read_stack
 

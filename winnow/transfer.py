@@ -105,7 +105,7 @@ def _send(
             if file.class_name is not None:
                 known.append({"sha256": result["sha256"], "class": file.class_name})
         if known:
-            summary.labels += client.import_labels(project, known)["imported"]
+            summary.labels += client.import_labels(project, known)["labelled"]
         progress.advance(bar, len(batch))
 
 

@@ -77,6 +77,11 @@ def close_session(tx: Tx, token_sha256: bytes) -> None:
     tx.run(_Q["delete_session"], {"token_sha256": token_sha256})
 
 
+def close_sessions_of(tx: Tx, username: str) -> None:
+    """Sign somebody out everywhere."""
+    tx.run(_Q["delete_sessions_of"], {"username": username})
+
+
 def add_key(
     tx: Tx,
     *,

@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from shared.db import jobs as rows
-from shared.domain import MAX_JOB_ATTEMPTS, Job, JobKind, JobState, NewJob, WakeUp
+from shared.db import projects
+from shared.db.pool import Tx
+from shared.domain import MAX_JOB_ATTEMPTS, Job, JobKind, JobState, NewJob, ProjectId, ProjectState, WakeUp
 from shared.errors import Permanent, Retryable, StaleFence
 from shared.jobs import Heartbeat, Ledger
+from shared.sweeper import Sweeper
 from shared.system import System
 from tests.waiting import hear, wait_for
 from tests.world import World, build, open_system
@@ -159,6 +162,24 @@ def test_the_sweeper_sends_a_lost_wake_up_again(world: World, monkeypatch: pytes
     sweep(world.system.ledger)
     assert hear(subscription).wakeup.job_id == job.id
     subscription.close()
+
+
+def test_one_project_that_fails_does_not_hold_up_the_others(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = build(world.system, name="other")
+    for each in (world, other):
+        with world.system.ledger.transaction() as tx:
+            projects.set_state(tx, each.id, ProjectState.RUNNING)
+    advance = world.system.rounds.advance
+
+    def broken(tx: Tx, project_id: ProjectId) -> None:
+        if project_id == world.id:
+            raise ZeroDivisionError("a defect that this project alone meets")
+        advance(tx, project_id)
+
+    monkeypatch.setattr(world.system.rounds, "advance", broken)
+    Sweeper(world.system.ledger, world.system.rounds, every_s=60).sweep()
+    assert other.queued() == [JobKind.EMBED]
+    assert world.queued() == []
 
 
 def test_the_heartbeat_keeps_the_lease_and_tells_when_it_is_lost(world: World) -> None:

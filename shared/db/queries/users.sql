@@ -20,6 +20,9 @@ WHERE s.token_sha256 = %(token_sha256)s AND s.expires_at > now() AND NOT u.disab
 -- name: delete_session
 DELETE FROM sessions WHERE token_sha256 = %(token_sha256)s;
 
+-- name: delete_sessions_of
+DELETE FROM sessions USING users WHERE users.id = sessions.user_id AND users.username = %(username)s;
+
 -- name: delete_expired_sessions
 DELETE FROM sessions WHERE expires_at < now();
 

@@ -1,0 +1,62 @@
+"""The ``winnow`` command's hands on the database: who may come in."""
+
+from __future__ import annotations
+
+from pydantic import SecretStr
+from typer.testing import CliRunner
+
+from services.ui.passwords import verify_password
+from shared.credentials import digest, new_token
+from shared.db import users
+from shared.db.pool import Database
+from shared.domain import Scope
+from shared.errors import Invalid, NotFound
+from shared.settings import DatabaseSettings
+from winnow.cli import app
+
+
+def winnow(*arguments: str) -> str:
+    """What the command prints. Raises what it fails with."""
+    result = CliRunner().invoke(app, list(arguments), catch_exceptions=False, env={"COLUMNS": "200"})
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def fails(*arguments: str) -> BaseException | None:
+    return CliRunner().invoke(app, list(arguments)).exception
+
+
+def test_a_key_is_shown_once_works_and_can_be_revoked(migrated_database_url: str) -> None:
+    database = Database(DatabaseSettings(url=SecretStr(migrated_database_url)))
+    place = ("--database", migrated_database_url)
+    secret = winnow("keys", "create", "vendor", "--scopes", "read,ingest", *place).split()[0]
+    with database.transaction() as tx:
+        key = users.key_by_digest(tx, digest(secret))
+    assert key is not None and key.scopes == {Scope.READ, Scope.INGEST}
+    listed = winnow("keys", "list", *place)
+    assert key.prefix in listed and secret not in listed
+    winnow("keys", "revoke", key.prefix, *place)
+    with database.transaction() as tx:
+        assert users.key_by_digest(tx, digest(secret)) is None
+    assert isinstance(fails("keys", "revoke", key.prefix, *place), NotFound)
+    assert isinstance(fails("keys", "create", "x", "--scopes", "everything", *place), Invalid)
+    database.close()
+
+
+def test_a_new_password_signs_its_owner_out_everywhere(migrated_database_url: str) -> None:
+    database = Database(DatabaseSettings(url=SecretStr(migrated_database_url)))
+    place = ("--database", migrated_database_url)
+    first = winnow("users", "add", "ann", *place).split()[-1]
+    token = new_token()
+    with database.transaction() as tx:
+        ann = users.credentials(tx, "ann")
+        assert ann is not None and verify_password(ann.password_hash, first)
+        users.open_session(tx, ann.user.id, digest(token), hours=1)
+    second = winnow("users", "password", "ann", *place).split()[-1]
+    with database.transaction() as tx:
+        ann = users.credentials(tx, "ann")
+        assert ann is not None and verify_password(ann.password_hash, second)
+        assert not verify_password(ann.password_hash, first)
+        assert users.user_of_session(tx, digest(token)) is None
+    assert isinstance(fails("users", "password", "nobody", *place), NotFound)
+    database.close()
