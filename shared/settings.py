@@ -121,3 +121,10 @@ class UiSettings(_Settings):
     session_hours: int = 12
     secure_cookies: bool = False
     """True behind TLS."""
+
+
+class AdminSettings(_Settings):
+    """``WINNOW_ADMIN_*``. The first user, made by ``winnow migrate`` where there is none yet."""
+
+    model_config = SettingsConfigDict(env_prefix="WINNOW_ADMIN_")
+    password: SecretStr | None = None

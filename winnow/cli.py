@@ -76,13 +76,25 @@ def demo(
     batch: Annotated[int, typer.Option(help="Labels per round.")] = 50,
     rounds: Annotated[int, typer.Option(help="Trainings.")] = 6,
     seed: int = 0,
+    url: Annotated[
+        str | None, typer.Option(help="Use the deployment at this address, not a local stack.", envvar="WINNOW_URL")
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="With --url: a key that may manage.", envvar="WINNOW_API_KEY")] = None,
+    user: Annotated[str, typer.Option(help="With --url: who answers; password in WINNOW_ADMIN_PASSWORD.")] = "admin",
 ) -> None:
     """Run the whole loop on real images, an oracle answering, beside a random baseline."""
-    from winnow.demo import DemoOptions
+    from shared.settings import AdminSettings
+    from winnow.demo import DemoOptions, Services
     from winnow.demo import demo as run_demo
 
+    at = None
+    if url is not None:
+        password = AdminSettings().password
+        if key is None or password is None:
+            raise Invalid("with --url the demo needs --key and the user's password in WINNOW_ADMIN_PASSWORD(_FILE)")
+        at = Services(ui_url=url, api_url=url, api_key=key, username=user, password=password.get_secret_value())
     options = DemoOptions(
-        folder=folder, data=data, strategy=strategy, initial=initial, batch=batch, rounds=rounds, seed=seed
+        folder=folder, at=at, data=data, strategy=strategy, initial=initial, batch=batch, rounds=rounds, seed=seed
     )
     run_demo(options, console)
 

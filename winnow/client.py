@@ -20,7 +20,9 @@ _BY_STATUS: Mapping[int, type[WinnowError]] = {
     409: Conflict,
     422: Invalid,
     429: Retryable,
+    502: Retryable,  # a proxy's word for a service that is away
     503: Retryable,
+    504: Retryable,
 }
 
 
@@ -32,7 +34,7 @@ def _checked(response: httpx.Response) -> httpx.Response:
         problem = response.json()
         message = str(problem.get("detail") or problem.get("title") or problem)
     except ValueError:
-        message = response.text[:500] or response.reason_phrase
+        message = response.text[:500] or f"{response.status_code} {response.reason_phrase}"
     raise _BY_STATUS.get(response.status_code, WinnowError)(message)
 
 
@@ -161,6 +163,8 @@ class Annotator(_Http):
             raise Retryable(f"{self._client.base_url} can't be reached: {error}") from error
         if response.status_code == 429:
             raise Retryable("too many failed sign-ins; try again later")
+        if response.status_code >= 500:
+            _checked(response)
         if response.status_code != 303:
             raise Forbidden("wrong user name or password")
 

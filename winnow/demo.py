@@ -1,7 +1,8 @@
 """``winnow demo``: the whole loop on real images, over the four real services, next to a random baseline.
 
 Two projects on the same images run side by side, one with the strategy to show and one that selects at random; the
-test images are their holdout. An oracle answers over the HTTP interface that annotators use.
+test images are their holdout. An oracle answers over the HTTP interface that annotators use. The services are those
+of a local stack, started for the demo, or those of a deployment that runs already.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import io
 import shutil
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,9 +26,7 @@ from rich.table import Table
 from shared.errors import Invalid, Permanent
 from winnow.client import Client
 from winnow.datasets import Dataset, Item, open_dataset, write_digits
-from winnow.local import Stack, free_port, local_stack
 from winnow.oracle import Oracle
-from winnow.processes import Processes
 
 _UPLOAD_AT_ONCE = 200
 _POLL_S = 1.0
@@ -35,10 +35,25 @@ _MARK = ".winnow-demo"  # only a folder that a demo made is ever emptied
 
 
 @dataclass(frozen=True, kw_only=True)
+class Services:
+    """Where the services are, and what opens them. The key needs the scope ``manage``."""
+
+    ui_url: str
+    api_url: str
+    api_key: str
+    username: str
+    password: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class DemoOptions:
-    """``data`` None: scikit-learn's bundled handwritten digits. ``folder`` is emptied first, if a demo made it."""
+    """``data`` None: scikit-learn's bundled handwritten digits. ``folder`` is emptied first, if a demo made it.
+
+    ``at``: the services to use; None: those of a stack made in ``folder``.
+    """
 
     folder: Path
+    at: Services | None = None
     data: Path | None = None
     strategy: str = "hybrid"
     initial: int = 50
@@ -63,30 +78,51 @@ def demo(options: DemoOptions, console: Console) -> None:
     """Run it, printing a row per round. Raises ``Permanent`` if the loop did not do what it should."""
     _fresh_folder(options.folder)
     source = options.data or write_digits(options.folder / "digits", seed=options.seed)
-    restarted: list[str] = []
     with (
         open_dataset(source) as dataset,
-        local_stack(options.folder / "stack", free_port(), lambda name, code: restarted.append(name)) as (
-            stack,
-            processes,
-        ),
-        Client(stack.api_url, stack.api_key) as client,
+        _services(options) as (services, tend),
+        Client(services.api_url, services.api_key) as client,
     ):
-        console.print(
-            f"Watch it at [bold]{stack.ui_url}[/] (user {stack.username}, password {stack.password})", soft_wrap=True
-        )
+        password = "" if options.at else f", password {services.password}"
+        console.print(f"Watch it at [bold]{services.ui_url}[/] (user {services.username}{password})", soft_wrap=True)
         started = time.monotonic()
         truth = _truth(dataset)
-        names = {options.strategy: f"demo-{options.strategy}", "random": "demo-random"}
+        stamp = f"-{time.strftime('%H%M%S')}" if options.at else ""  # a deployment may have had a demo before
+        names = {options.strategy: f"demo-{options.strategy}{stamp}", "random": f"demo-random{stamp}"}
         runs = {
-            strategy: _begin(client, stack, dataset, truth, name, strategy, options, console)
+            strategy: _begin(client, services, dataset, truth, name, strategy, options, console)
             for strategy, name in names.items()
         }
-        _follow(client, processes, runs, options, console)
+        _follow(client, tend, runs, options, console)
         _verify(client, runs, options)
-        if restarted:
-            raise Permanent(f"services died on the way: {', '.join(restarted)}")
         _conclude(client, runs, options, time.monotonic() - started, console)
+
+
+@contextmanager
+def _services(options: DemoOptions) -> Iterator[tuple[Services, Callable[[], None]]]:
+    """The services, and what to call now and then while they work. Raises ``Permanent`` if one of them dies."""
+    if options.at is not None:
+        yield options.at, lambda: None
+        return
+    from winnow.local import free_port, local_stack
+
+    died: list[str] = []
+
+    with local_stack(options.folder / "stack", free_port(), lambda name, code: died.append(name)) as (stack, processes):
+
+        def tend() -> None:
+            processes.tend()
+            if died:
+                raise Permanent(f"services died on the way: {', '.join(died)}; see {options.folder / 'stack' / 'logs'}")
+
+        services = Services(
+            ui_url=stack.ui_url,
+            api_url=stack.api_url,
+            api_key=stack.api_key,
+            username=stack.username,
+            password=stack.password,
+        )
+        yield services, tend
 
 
 def _fresh_folder(folder: Path) -> None:
@@ -119,7 +155,7 @@ def _truth(dataset: Dataset) -> dict[str, str]:
 
 def _begin(
     client: Client,
-    stack: Stack,
+    services: Services,
     dataset: Dataset,
     truth: Mapping[str, str],
     name: str,
@@ -150,7 +186,7 @@ def _begin(
                     )
                 progress.advance(bar, len(batch))
     client.start(project)
-    oracle = Oracle(stack.ui_url, stack.username, stack.password, project, truth)
+    oracle = Oracle(services.ui_url, services.username, services.password, project, truth)
     oracle.in_thread(lambda: False)
     return _Run(project_id=project, oracle=oracle)
 
@@ -161,13 +197,13 @@ def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
 
 
 def _follow(
-    client: Client, processes: Processes, runs: Mapping[str, _Run], options: DemoOptions, console: Console
+    client: Client, tend: Callable[[], None], runs: Mapping[str, _Run], options: DemoOptions, console: Console
 ) -> None:
     """Print each round when both projects have its model; return when both are finished."""
     console.print(f"{'round':>5}  {'labels':>6}  {options.strategy:>10}  {'random':>10}   accuracy on the holdout")
     shown, last_change = 0, time.monotonic()
     while True:
-        processes.tend()
+        tend()
         states = {name: client.state(run.project_id) for name, run in runs.items()}
         for name, state in states.items():
             if state["dead_jobs"]:
@@ -184,7 +220,8 @@ def _follow(
         if all(state["project"]["state"] == "finished" for state in states.values()):
             return
         if time.monotonic() - last_change > _STALLED_S:
-            raise Permanent(f"nothing happened for {_STALLED_S:.0f} s; see the logs in {options.folder / 'stack'}")
+            logs = "of the services" if options.at else f"in {options.folder / 'stack' / 'logs'}"
+            raise Permanent(f"nothing happened for {_STALLED_S:.0f} s; see the logs {logs}")
         time.sleep(_POLL_S)
 
 
@@ -214,7 +251,8 @@ def _conclude(client: Client, runs: Mapping[str, _Run], options: DemoOptions, se
             name, str(metrics["labels"]), f"{metrics['accuracy']:.3f}", interval, f"{metrics['macro_f1']:.3f}"
         )
     console.print(table)
-    console.print(f"Look at it again: [bold]winnow up --data {options.folder / 'stack'}[/]")
+    if options.at is None:
+        console.print(f"Look at it again: [bold]winnow up --data {options.folder / 'stack'}[/]")
     ours, base = finals[options.strategy]["accuracy"], finals["random"]["accuracy"]
     console.print(
         f"demo ok: accuracy {ours:.3f} with {options.strategy}, {base:.3f} at random, "
