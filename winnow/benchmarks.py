@@ -10,11 +10,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import select, tasks
+from benchmarks import costs, select, tasks
 from benchmarks.report import Row, machine
 from shared.errors import Invalid
 
-BENCHMARKS: Mapping[str, Callable[[], list[Row]]] = {"select": select.run, "tasks": tasks.run}
+BENCHMARKS: Mapping[str, Callable[[], list[Row]]] = {
+    "costs": costs.run,
+    "select": select.run,
+    "tasks": tasks.run,
+}
 
 
 def run_benchmark(name: str, json_file: Path | None, console: Console) -> None:
@@ -27,10 +31,10 @@ def run_benchmark(name: str, json_file: Path | None, console: Console) -> None:
     with console.status(f"running {name}"):
         rows = BENCHMARKS[name]()
     table = Table(title=f"{name} ({machine()})")
-    for column in ("case", "figure", "of the limit", "peer"):
+    for column in ("case", "what", "figure", "of the limit", "peer"):
         table.add_column(column)
     for row in rows:
-        table.add_row(row.case, f"{row.value:,.4g} {row.unit}", _to_limit(row), _to_peer(row))
+        table.add_row(row.case, row.metric, f"{row.value:,.4g} {row.unit}", _to_limit(row), _to_peer(row))
     console.print(table)
     if json_file is not None:
         report = {"name": name, "machine": machine(), "rows": [asdict(row) for row in rows]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import sys
 from collections.abc import Iterator
@@ -104,11 +105,26 @@ def migrate(
     database: Annotated[str | None, typer.Option(help="libpq connection string.", envvar="WINNOW_DATABASE_URL")] = None,
     data: DataOption = DEFAULT_DATA,
 ) -> None:
-    """Bring the database to the schema of this version."""
-    from shared.db.migrate import migrate as run_migrate
+    """Bring the database to the schema of this version; in a deployment, the services' accounts and first user too."""
+    from winnow.installing import install
 
-    applied = run_migrate(_database_url(database, data))
-    console.print("\n".join(f"applied {name}" for name in applied) or "the schema is up to date")
+    for line in install(_database_url(database, data)):
+        console.print(line, markup=False)
+
+
+@app.command()
+def preflight(folder: Annotated[Path, typer.Argument(help="Folder of secrets, a file each.")]) -> None:
+    """Refuse secrets that are missing, weak, or known to everybody."""
+    from winnow.preflight import problems
+
+    found = list(problems(folder))
+    for problem in found:
+        errors.print(f"winnow: {problem}", style="red", markup=False, soft_wrap=True)
+    if found:
+        raise Invalid(
+            "nothing starts: run deploy/make-secrets, which makes what is missing and keeps what is there"
+        )
+    console.print("every secret will do")
 
 
 @app.command()
@@ -355,9 +371,16 @@ def users_password(
 
 
 def _database_url(given: str | None, data: Path) -> str:
+    """What was given, else what the services are told (``WINNOW_DATABASE_URL_FILE``), else the local stack's."""
+    from shared.settings import DatabaseSettings
+
+    if given:
+        return given
+    if os.environ.get("WINNOW_DATABASE_URL_FILE"):
+        return DatabaseSettings().url.get_secret_value()
     from winnow.local import read_stack
 
-    return given or read_stack(data).database_url
+    return read_stack(data).database_url
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The bus on RabbitMQ 3.10 or newer, through pika.
 
-Topology, declared by whoever comes first (``winnow`` is the prefix)::
+Topology (``winnow`` is the prefix), declared by whoever comes first, or provided by the broker's definitions: then
+accounts need no right to configure anything::
 
     exchange winnow (direct) --<kind>--> quorum queue winnow.<kind>, dead letters to:
     exchange winnow.dead (fanout) -----> quorum queue winnow.dead
@@ -23,7 +24,7 @@ from typing import Any, TypeVar
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
-from pika.exceptions import AMQPError, UnroutableError
+from pika.exceptions import AMQPError, ChannelClosedByBroker, UnroutableError
 
 from shared.bus.base import Delivery
 from shared.bus.wire import decode, encode
@@ -41,6 +42,8 @@ PUBLISH_AGAIN_S = 1
 # The second is no AMQPError: it comes when a broker accepts the connection and then says nothing.
 _DRIVER_ERRORS = (AMQPError, AMQPConnectorException, OSError)
 
+_NOT_FOUND, _ACCESS_REFUSED = 404, 403
+
 _log = logger(__name__)
 _Result = TypeVar("_Result")
 
@@ -51,6 +54,13 @@ def _driver_errors(doing: str) -> Iterator[None]:
         yield
     except UnroutableError as error:
         raise Retryable(f"RabbitMQ could not route a message while {doing}: its queue is gone") from error
+    except ChannelClosedByBroker as error:
+        if error.reply_code != _ACCESS_REFUSED:
+            raise Retryable(f"RabbitMQ failed while {doing}: {error!r}") from error
+        raise Retryable(
+            f"RabbitMQ does not let this account do what is needed while {doing} ({error.reply_text}): give it the "
+            "right, or restore what is missing from the broker's definitions"
+        ) from error
     except _DRIVER_ERRORS as error:
         raise Retryable(f"RabbitMQ failed while {doing}: {error!r}") from error
 
@@ -75,9 +85,21 @@ def _queue(prefix: str, kind: JobKind) -> str:
     return f"{prefix}.{kind.value}"
 
 
-def _declare(channel: BlockingChannel, prefix: str) -> None:
+def _dead(prefix: str) -> str:
+    """Exchange and queue of what nobody could read."""
+    return f"{prefix}.dead"
+
+
+def _provide(connection: pika.BlockingConnection, prefix: str) -> None:
+    """See that the topology is there. Looks first, which needs no rights; what is missing it declares."""
+    if not _is_there(connection, prefix):
+        _declare(connection, prefix)
+
+
+def _declare(connection: pika.BlockingConnection, prefix: str) -> None:
     """Make what isn't there yet. Raises if something of that name is there but different."""
-    dead = f"{prefix}.dead"
+    channel = connection.channel()
+    dead = _dead(prefix)
     channel.exchange_declare(prefix, exchange_type="direct", durable=True)
     channel.exchange_declare(dead, exchange_type="fanout", durable=True)
     channel.queue_declare(dead, durable=True, arguments={"x-queue-type": "quorum"})
@@ -86,6 +108,23 @@ def _declare(channel: BlockingChannel, prefix: str) -> None:
     for kind in JobKind:
         channel.queue_declare(_queue(prefix, kind), durable=True, arguments=arguments)
         channel.queue_bind(_queue(prefix, kind), prefix, routing_key=kind.value)
+    channel.close()
+
+
+def _is_there(connection: pika.BlockingConnection, prefix: str) -> bool:
+    """Whether every exchange and queue exists. The broker closes the channel on which one was asked for in vain."""
+    channel = connection.channel()
+    try:
+        for exchange in (prefix, _dead(prefix)):
+            channel.exchange_declare(exchange, passive=True)
+        for queue in (_dead(prefix), *(_queue(prefix, kind) for kind in JobKind)):
+            channel.queue_declare(queue, passive=True)
+    except ChannelClosedByBroker as error:
+        if error.reply_code != _NOT_FOUND:
+            raise
+        return False
+    channel.close()
+    return True
 
 
 class AmqpBus:
@@ -134,28 +173,31 @@ class AmqpBus:
         A fresh connection declares the topology again, so this also repairs a queue that was deleted.
         """
         with self._lock:
+            provide = _provide
             if self._channel is not None:
                 try:
                     return use(self._channel)
                 except _DRIVER_ERRORS as error:
                     _log.info("bus.reconnecting", reason=repr(error))
                     self._drop()
+                    if isinstance(error, UnroutableError):  # a binding is gone, which looking doesn't show
+                        provide = _declare
             if time.monotonic() < self._not_before:
                 raise Retryable(f"RabbitMQ failed while {doing}: it could not be reached a moment ago")
             with _driver_errors(doing):
                 try:
-                    return use(self._open())
+                    return use(self._open(provide))
                 except BaseException:
                     self._drop()
                     self._not_before = time.monotonic() + PUBLISH_AGAIN_S
                     raise
 
-    def _open(self) -> BlockingChannel:
+    def _open(self, provide: Callable[[pika.BlockingConnection, str], None]) -> BlockingChannel:
         if self._closed.is_set():
             raise Retryable("the bus is closed")
         self._connection = pika.BlockingConnection(self._parameters)
+        provide(self._connection, self._prefix)
         channel = self._connection.channel()
-        _declare(channel, self._prefix)
         channel.confirm_delivery()
         self._channel = channel
         if self._keeper is None:
@@ -204,8 +246,8 @@ class AmqpSubscription:
         try:
             with _driver_errors("subscribing"):
                 self._connection = pika.BlockingConnection(_parameters(url, "worker"))
+                _provide(self._connection, prefix)
                 self._channel = self._connection.channel()
-                _declare(self._channel, prefix)
                 self._channel.basic_qos(prefetch_count=1)
                 self._channel.add_on_cancel_callback(self._on_cancel)
         except BaseException:

@@ -40,6 +40,11 @@ def _key(row: Row) -> ApiKey:
     )
 
 
+def any_exists(tx: Tx) -> bool:
+    row = tx.one(_Q["any_user"])
+    return bool(row and row["found"])
+
+
 def add(tx: Tx, username: str, display_name: str, password_hash: str) -> User:
     """Raises ``Conflict`` if the name is taken, ``Invalid`` if it isn't made of a-z, 0-9 and . _ @ + -."""
     row = tx.one(

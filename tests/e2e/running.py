@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
@@ -28,6 +28,14 @@ from winnow.oracle import Oracle
 from winnow.processes import Processes
 
 PASSWORD = "correct horse battery staple"
+
+
+class Stack(Protocol):
+    """What a test asks of a stack, however it runs."""
+
+    def client(self) -> Client: ...
+
+    def rows(self, sql: str) -> list[dict[str, Any]]: ...
 
 
 @dataclass
@@ -126,7 +134,7 @@ class DigitsProject:
 
 
 def digits_project(
-    stack: Running, *, pool: int, holdout: int, name: str = "Handwritten digits", **settings: Any
+    stack: Stack, *, pool: int, holdout: int, name: str = "Handwritten digits", **settings: Any
 ) -> DigitsProject:
     digits = load_digits()
     bodies = [png(image) for image in digits.images[: pool + holdout]]
@@ -148,12 +156,12 @@ def oracle(stack: Running, project: DigitsProject, username: str) -> Oracle:
     return Oracle(stack.ui_url, username, PASSWORD, project.id, project.truth, ahead=10)
 
 
-def project_state(stack: Running, project: DigitsProject) -> str:
+def project_state(stack: Stack, project: DigitsProject) -> str:
     (row,) = stack.rows(f"SELECT state FROM projects WHERE id = {project.id}")
     return str(row["state"])
 
 
-def assert_nothing_lost_or_doubled(stack: Running, project: DigitsProject, confirmed: int) -> None:
+def assert_nothing_lost_or_doubled(stack: Stack, project: DigitsProject, confirmed: int) -> None:
     """Every confirmed answer stands, each task has one, each label is true."""
     standing = stack.rows(
         "SELECT a.task_id, a.class_id, l.class_id AS label, c.name, encode(i.sha256, 'hex') AS sha256 "

@@ -46,3 +46,6 @@ UPDATE api_keys SET revoked_at = now() WHERE prefix = %(prefix)s AND revoked_at 
 
 -- name: list_keys
 SELECT * FROM api_keys ORDER BY id;
+
+-- name: any_user
+SELECT EXISTS (SELECT FROM users) AS found;

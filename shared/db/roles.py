@@ -1,0 +1,109 @@
+"""The accounts of the services in Postgres, and what each may do: the table below, and nothing else.
+
+``winnow migrate`` applies it as the owner of the schema, who needs CREATEROLE and is no superuser. Foreign keys are
+checked, and identity columns filled, with the owner's rights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import psycopg2
+import psycopg2.extensions
+from psycopg2 import sql
+
+from shared.db.pool import translate
+from shared.telemetry import logger
+
+log = logger(__name__)
+SERVICES = ("api", "ui", "trainer", "scorer")
+READ = "SELECT"
+_LOCK = 0x57524F4C
+
+# Every service moves rounds on, and the sweeper runs in three of the four.
+_LOOP: Mapping[str, str] = {
+    "projects": "SELECT, UPDATE",
+    "classes": READ,
+    "shards": "SELECT, INSERT, UPDATE",
+    "images": "SELECT, UPDATE",
+    "rounds": "SELECT, INSERT, UPDATE",
+    "checkpoints": "SELECT, INSERT, UPDATE",
+    "tasks": "SELECT, INSERT, UPDATE",
+    "annotations": READ,
+    "labels": READ,
+    "jobs": "SELECT, INSERT, UPDATE",
+    "events": "SELECT, INSERT",
+    "schema_migrations": READ,
+}
+RIGHTS: Mapping[str, Mapping[str, str]] = {
+    "api": {
+        **_LOOP,
+        "projects": "SELECT, INSERT, UPDATE",
+        "classes": "SELECT, INSERT",
+        "images": "SELECT, INSERT, UPDATE",
+        "labels": "SELECT, INSERT, UPDATE",
+        "api_keys": "SELECT, UPDATE (last_used_at)",
+    },
+    "ui": {
+        **_LOOP,
+        "annotations": "SELECT, INSERT, UPDATE",
+        "labels": "SELECT, INSERT, UPDATE, DELETE",
+        "users": "SELECT, UPDATE (password_hash)",
+        "sessions": "SELECT, INSERT, DELETE",
+    },
+    "trainer": _LOOP,
+    "scorer": _LOOP,
+}
+
+
+def role(service: str) -> str:
+    """The name of a service's account."""
+    return f"winnow_{service}"
+
+
+def ensure_roles(url: str, passwords: Mapping[str, str]) -> None:
+    """Make the services' accounts, or bring them up to date: their passwords, and exactly the rights of ``RIGHTS``.
+
+    Parameters
+    ----------
+    passwords : by service. They reach the server as SCRAM verifiers, so no log of statements can hold them.
+
+    Raises ``Retryable`` if Postgres can't be reached, ``WinnowError`` if the account of ``url`` may not make roles.
+    """
+    try:
+        connection = psycopg2.connect(url, connect_timeout=10, application_name="winnow-roles")
+    except psycopg2.Error as error:
+        raise translate(error) from error
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+            cursor.execute("SET LOCAL lock_timeout = '10s'")
+            for service, password in passwords.items():
+                _ensure_account(cursor, role(service), password)
+                _set_rights(cursor, role(service), RIGHTS[service])
+                log.info("role.ensured", role=role(service))
+    except psycopg2.Error as error:
+        raise translate(error) from error
+    finally:
+        connection.close()
+
+
+def _ensure_account(cursor: psycopg2.extensions.cursor, name: str, password: str) -> None:
+    verifier = psycopg2.extensions.encrypt_password(password, name, cursor.connection, "scram-sha-256")
+    cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (name,))
+    verb = "ALTER" if cursor.fetchone() else "CREATE"
+    cursor.execute(sql.SQL(verb + " ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(name), sql.Literal(verifier)))
+
+
+def _set_rights(cursor: psycopg2.extensions.cursor, name: str, rights: Mapping[str, str]) -> None:
+    """All at once, with the transaction's end: a service at work never sees the moment between."""
+    account = sql.Identifier(name)
+    cursor.execute("SELECT current_database()")
+    row = cursor.fetchone()
+    assert row is not None
+    cursor.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(row[0]), account))
+    cursor.execute(sql.SQL("GRANT USAGE ON SCHEMA public TO {}").format(account))
+    cursor.execute(sql.SQL("REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {}").format(account))
+    for table, privileges in rights.items():
+        grant = sql.SQL("GRANT " + privileges + " ON {} TO {}")
+        cursor.execute(grant.format(sql.Identifier(table), account))
