@@ -312,6 +312,8 @@ class Task:
     skips: int
     strategy: str
     score: float | None
+    leased_at: datetime | None = None
+    """When the present or last lease was given, by the database's clock."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -346,10 +348,20 @@ class Job:
     detail: Mapping[str, Any]
     error: str | None
     created_at: datetime
+    trace_id: str | None = None
+    """The id of the request, or of the chain of jobs, that asked for this one. None in rows of older versions."""
 
     def log_context(self) -> dict[str, Any]:
-        """The ids to bind to every log line written while this job runs."""
-        return {"job_id": self.id, "job_kind": self.kind.value, "project_id": self.project_id, "fence": self.fence}
+        """The ids to bind to every log line written while this job runs, those that it has."""
+        ids = {
+            "job_id": self.id,
+            "job_kind": self.kind.value,
+            "project_id": self.project_id,
+            "round_id": self.round_id,
+            "trace_id": self.trace_id,
+            "fence": self.fence,
+        }
+        return {name: value for name, value in ids.items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)

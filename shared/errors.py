@@ -38,6 +38,10 @@ class Permanent(WinnowError):
     """Trying again can't help: the job ends as ``dead``."""
 
 
+class Diverged(Permanent):
+    """A training's loss is no number any more."""
+
+
 class StaleFence(Conflict):
     """The lease was lost to somebody else; what was done under it must not be published."""
 

@@ -17,9 +17,10 @@ from typing import Any
 from shared.bus.base import Bus
 from shared.db import jobs as rows
 from shared.db.pool import Database, Tx
-from shared.domain import MAX_JOB_ATTEMPTS, Job, JobId, JobKind, NewJob, ProjectId, WakeUp
+from shared.domain import MAX_JOB_ATTEMPTS, Job, JobId, JobKind, JobState, NewJob, ProjectId, WakeUp
 from shared.errors import Permanent, Retryable, StaleFence
-from shared.telemetry import JOBS_FINISHED, logger
+from shared.metrics import JOB_LEASES_EXPIRED, JOBS_FINISHED, JOBS_QUEUED, WAKEUPS_LOST
+from shared.telemetry import logger, trace_id
 
 log = logger(__name__)
 BACKOFF_S = (1.0, 5.0, 30.0, 120.0)
@@ -42,9 +43,13 @@ class Ledger:
             yield tx
 
     def enqueue(self, tx: Tx, new: NewJob) -> Job | None:
-        """Ask for work within ``tx``; its wake-up goes out after the commit. None if it was asked for before."""
-        job = rows.add(tx, new)
+        """Ask for work within ``tx``; its wake-up goes out after the commit. None if it was asked for before.
+
+        The job carries the trace of the request or job under way, and hands it on to those that it asks for.
+        """
+        job = rows.add(tx, new, trace_id=trace_id())
         if job is not None:
+            tx.after_commit(partial(_note_queued, job))
             self._wake_after(tx, job)
         return job
 
@@ -93,15 +98,16 @@ class Ledger:
         with self._database.transaction() as tx:
             jobs = rows.requeue_dead(tx, job_id=job_id, project_id=project_id)
             for job in jobs:
+                tx.after_commit(partial(log.info, "job.requeued", **job.log_context()))
                 self._wake_after(tx, job)
             return jobs
 
     def sweep(self, tx: Tx) -> None:
         """Take jobs back from workers that died, and send again the wake-ups that got lost."""
         for dead in rows.bury_exhausted(tx):
-            log.error("job.dead", job_id=dead.job_id, job_kind=dead.kind.value)
+            tx.after_commit(partial(_note_expired, dead))
         for expired in rows.requeue_expired(tx):
-            log.warning("job.lease_expired", job_id=expired.job_id, job_kind=expired.kind.value)
+            tx.after_commit(partial(_note_expired, expired))
         for wakeup in rows.to_wake(tx, patience_s=WAKE_PATIENCE_S):
             tx.after_commit(partial(self._wake, wakeup))
 
@@ -113,7 +119,23 @@ class Ledger:
         try:
             self._bus.publish(wakeup)
         except Retryable as error:
+            WAKEUPS_LOST.inc()
             log.warning("wakeup.lost", job_id=wakeup.job_id, job_kind=wakeup.kind.value, error=str(error))
+
+
+def _note_queued(job: Job) -> None:
+    JOBS_QUEUED.labels(job.kind.value).inc()
+    log.info("job.queued", **job.log_context())
+
+
+def _note_expired(job: Job) -> None:
+    """Of a job whose worker went silent: it is queued again, or dead if this was its last attempt."""
+    JOB_LEASES_EXPIRED.labels(job.kind.value).inc()
+    if job.state is JobState.DEAD:
+        JOBS_FINISHED.labels(job.kind.value, "dead").inc()
+        log.error("job.dead", **job.log_context(), error=job.error)
+    else:
+        log.warning("job.lease_expired", **job.log_context())
 
 
 class Heartbeat:

@@ -17,8 +17,9 @@ from shared.db.tasks import Lease
 from shared.domain import Annotation, AnnotationId, ClassId, ProjectId, Task, TaskId, UserId
 from shared.errors import Conflict, Invalid, Retryable, StaleFence
 from shared.jobs import Ledger
+from shared.metrics import TASK_ANSWER_SECONDS, TASK_HELD_SECONDS, TASKS_ANSWERED, TASKS_LEASED
 from shared.rounds import Rounds
-from shared.telemetry import TASKS_ANSWERED, TASKS_LEASED, logger
+from shared.telemetry import logger
 
 log = logger(__name__)
 UNDO_DEPTH = 10
@@ -88,7 +89,7 @@ class Labelling:
                 return Submitted(annotation=before, replayed=True)
             annotation = tasks.add_annotation(tx, task, user_id, class_id, key=key, duration_ms=duration_ms)
             labels.put_human(tx, annotation)
-        TASKS_ANSWERED.labels("recorded").inc()
+        _measure(task, annotation)
         self._nudge(project_id)
         return Submitted(annotation=annotation, replayed=False)
 
@@ -140,6 +141,14 @@ class Labelling:
             self._rounds.nudge(project_id)
         except (Retryable, Conflict) as error:
             log.warning("round.nudge_failed", project_id=project_id, error=str(error))
+
+
+def _measure(task: Task, annotation: Annotation) -> None:
+    TASKS_ANSWERED.labels("recorded").inc()
+    if task.leased_at is not None:  # None: leased by an older version
+        TASK_HELD_SECONDS.observe(max((annotation.created_at - task.leased_at).total_seconds(), 0.0))
+    if annotation.duration_ms is not None:
+        TASK_ANSWER_SECONDS.observe(annotation.duration_ms / 1000)
 
 
 def _replay(tx: Tx, project_id: ProjectId, user_id: UserId, lease: Lease, class_id: ClassId, key: str) -> Annotation:

@@ -94,6 +94,8 @@ class WorkerSettings(_Settings):
     """After SIGTERM a running job may finish for this long, then it is given back."""
     sweep_every_s: float = Field(default=2.0, gt=0)
     metrics_port: int | None = None
+    """Where ``/metrics``, ``/healthz`` and ``/readyz`` are served; None: nowhere."""
+    metrics_host: str = "127.0.0.1"
     device: str | None = None
     """``cpu`` or ``cuda``; None: whichever is there."""
     weights_dir: Path | None = Field(default=None, validation_alias="WINNOW_WEIGHTS_DIR")
@@ -127,4 +129,12 @@ class AdminSettings(_Settings):
     """``WINNOW_ADMIN_*``. The first user, made by ``winnow migrate`` where there is none yet."""
 
     model_config = SettingsConfigDict(env_prefix="WINNOW_ADMIN_")
+    username: str = "admin"
     password: SecretStr | None = None
+
+
+class RolesSettings(_Settings):
+    """``WINNOW_ROLES_*``. ``dir`` holds the passwords of the services' accounts, ``postgres_<service>`` each."""
+
+    model_config = SettingsConfigDict(env_prefix="WINNOW_ROLES_")
+    dir: Path | None = None

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import threading
 
+from structlog.contextvars import bound_contextvars
+
 from shared.db import jobs, projects, tasks
 from shared.domain import ProjectId
 from shared.errors import Retryable
 from shared.jobs import Ledger
+from shared.metrics import SWEPT_AT, TASK_LEASES_EXPIRED
 from shared.rounds import Rounds
-from shared.telemetry import logger
+from shared.telemetry import logger, trace_id
 
 log = logger(__name__)
 
@@ -43,15 +46,17 @@ class Sweeper:
                 return
             self._ledger.sweep(tx)
             for expired in tasks.reopen_expired(tx):
+                tx.after_commit(TASK_LEASES_EXPIRED.inc)
                 log.info("task.lease_expired", task_id=expired.task_id, project_id=expired.project_id)
             running = projects.running(tx)
         for project_id in running:
             self._advance(project_id)
+        SWEPT_AT.set_to_current_time()
 
     def _advance(self, project_id: ProjectId) -> None:
         """What is wrong with one project must not hold up the others."""
         try:
-            with self._ledger.transaction() as tx:
+            with bound_contextvars(trace_id=trace_id()), self._ledger.transaction() as tx:
                 self._rounds.advance(tx, project_id)
         except Exception:
             log.exception("round.advance_failed", project_id=project_id)

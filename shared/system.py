@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shared import telemetry
+from shared import metrics, telemetry
 from shared.bus.base import Bus
 from shared.bus.factory import open_bus
+from shared.db.migrate import migrations
 from shared.db.pool import Database
 from shared.jobs import Ledger
 from shared.labelling import Labelling
@@ -57,4 +58,5 @@ def assemble(database: DatabaseSettings, bus: BusSettings, store: StoreSettings)
 def from_environment(service: str) -> System:
     """A system from ``WINNOW_*`` settings, with logging configured for ``service``."""
     telemetry.configure(service, TelemetrySettings())
+    metrics.describe_build(schema=migrations()[-1].number)
     return assemble(DatabaseSettings(), BusSettings(), StoreSettings())

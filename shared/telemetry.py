@@ -1,29 +1,16 @@
-"""Logs and metrics. Events have stable names (``job.claimed``) and carry ids; metrics are declared here, once."""
+"""Logs. Events have stable names (``job.claimed``) and carry ids. Metrics are in ``shared.metrics``."""
 
 from __future__ import annotations
 
 import logging
 import sys
+import uuid
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
-from prometheus_client import Counter, Gauge, Histogram
 
 from shared.settings import TelemetrySettings
-
-JOBS_FINISHED = Counter("winnow_jobs_finished_total", "Jobs that ended, by kind and outcome.", ["kind", "outcome"])
-JOB_SECONDS = Histogram(
-    "winnow_job_seconds",
-    "Time from claim to end of a job.",
-    ["kind"],
-    buckets=(0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3600, 4 * 3600),
-)
-IMAGES_INGESTED = Counter("winnow_images_ingested_total", "Uploaded files, by result.", ["result"])
-IMAGES_SCORED = Counter("winnow_images_scored_total", "Images for which probabilities were computed.")
-TASKS_LEASED = Counter("winnow_tasks_leased_total", "Tasks handed to annotators.")
-TASKS_ANSWERED = Counter("winnow_tasks_answered_total", "Answers, by outcome.", ["outcome"])
-HTTP_SECONDS = Histogram("winnow_http_seconds", "Time of a request.", ["service", "method", "route", "status"])
-WORKER_BUSY = Gauge("winnow_worker_busy", "1 while this worker runs a job.", ["worker"])
 
 
 def configure(service: str, settings: TelemetrySettings) -> None:
@@ -31,11 +18,17 @@ def configure(service: str, settings: TelemetrySettings) -> None:
 
     Parameters
     ----------
-    service : name bound to every line, such as ``trainer``.
+    service : name on every line, such as ``trainer``.
     """
     timestamper = structlog.processors.TimeStamper(fmt="iso", utc=True)
+
+    def name_service(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        event["service"] = service  # not a context variable: a new thread starts with none of those
+        return event
+
     common: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        name_service,
         structlog.processors.add_log_level,
         timestamper,
         structlog.processors.StackInfoRenderer(),
@@ -64,7 +57,11 @@ def configure(service: str, settings: TelemetrySettings) -> None:
     for noisy in ("urllib3", "PIL", "httpx"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.getLogger("pika").setLevel(logging.CRITICAL)  # it logs a traceback for what the adapter reports itself
-    structlog.contextvars.bind_contextvars(service=service)
+
+
+def trace_id() -> str:
+    """The id that ties together what is done here: that of the job or request under way, else a new one."""
+    return str(structlog.contextvars.get_contextvars().get("trace_id") or uuid.uuid4().hex)
 
 
 def logger(name: str) -> structlog.stdlib.BoundLogger:

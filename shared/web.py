@@ -10,15 +10,16 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-import prometheus_client
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -34,7 +35,9 @@ from shared.errors import (
     Unauthorized,
     WinnowError,
 )
-from shared.telemetry import HTTP_SECONDS, logger
+from shared.health import exposition
+from shared.metrics import HTTP_SECONDS
+from shared.telemetry import logger
 
 log = logger(__name__)
 PROBLEM_JSON = "application/problem+json"
@@ -135,20 +138,21 @@ def streams_body(request: Request) -> None:
     request.state.streams_body = True
 
 
-def install(app: FastAPI, *, service: str, ready: Callable[[], None]) -> None:
+def install(app: FastAPI, *, service: str, ready: Callable[[], None], collectors: Sequence[Collector] = ()) -> None:
     """Give ``app`` the errors, request ids, metrics and health endpoints of every Winnow service.
 
     Parameters
     ----------
     service : its name in metrics.
     ready : raises a ``WinnowError`` unless the service can do its work now.
+    collectors : of metrics beyond those of ``shared.metrics``.
     """
     app.add_middleware(RequestContext, service=service)
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(WinnowError, _on_winnow_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
-    _add_operations(app, ready)
+    _add_operations(app, ready, collectors)
 
 
 class RequestContext:
@@ -164,7 +168,7 @@ class RequestContext:
             return
         name = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = name
-        with structlog.contextvars.bound_contextvars(request_id=name):
+        with structlog.contextvars.bound_contextvars(request_id=name, trace_id=name):
             await self._serve(scope, receive, send, name)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, name: str) -> None:
@@ -257,7 +261,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     return problem_response(request, problem)
 
 
-def _add_operations(app: FastAPI, ready: Callable[[], None]) -> None:
+def _add_operations(app: FastAPI, ready: Callable[[], None], collectors: Sequence[Collector]) -> None:
     """``/healthz``, ``/readyz`` and ``/metrics``, left out of OpenAPI: they are for those who run the service."""
 
     @app.get("/healthz", include_in_schema=False)
@@ -274,4 +278,4 @@ def _add_operations(app: FastAPI, ready: Callable[[], None]) -> None:
 
     @app.get("/metrics", include_in_schema=False)
     def metrics() -> Response:
-        return Response(prometheus_client.generate_latest(), media_type=prometheus_client.CONTENT_TYPE_LATEST)
+        return Response(exposition(collectors), media_type=CONTENT_TYPE_LATEST)

@@ -16,21 +16,24 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import structlog
-from prometheus_client import start_http_server
 
 from shared.bus.base import Bus, Delivery, Subscription
 from shared.db.pool import Tx
 from shared.domain import Job, JobKind
 from shared.errors import Retryable, StaleFence, WinnowError
+from shared.gpu import GpuGauges
+from shared.health import HealthServer
 from shared.jobs import Heartbeat, Ledger
+from shared.metrics import JOB_SECONDS, JOBS_FINISHED, WORKER_BUSY, WORKER_CONNECTED
 from shared.settings import WorkerSettings
 from shared.sweeper import Sweeper
 from shared.system import System
-from shared.telemetry import JOB_SECONDS, JOBS_FINISHED, WORKER_BUSY, logger
+from shared.telemetry import logger
 
 log = logger(__name__)
 _IDLE_POLL_S = 1.0
 _BUSY_POLL_S = 0.05
+_SILENT_S = 60.0  # longer than any wait of the main loop: a connection or a free place in the pool
 _LOOK_EVERY_S = 3.0  # how often an idle worker looks whether a wake-up passed it by
 
 Publish = Callable[[Tx], None]
@@ -110,6 +113,32 @@ class Worker:
         self._stopping = threading.Event()  # no further jobs
         self._interrupt = threading.Event()  # the running job must end now
         self._running: _Running | None = None
+        self._turned_at = time.monotonic()
+        self._connected = False
+        for kind in self._handlers:  # series that are there from the start: a rate needs a first value
+            WORKER_BUSY.labels(kind.value).set(0)
+            for outcome in ("done", "retried", "dead"):
+                JOBS_FINISHED.labels(kind.value, outcome)
+        self._set_connected(False)
+
+    def check_alive(self) -> None:
+        """Raise ``Retryable`` if the main loop has not turned for ``_SILENT_S``: it hangs, and only a restart helps."""
+        silent = time.monotonic() - self._turned_at
+        if silent > _SILENT_S:
+            raise Retryable(f"the worker's main loop has not turned for {silent:.0f} s")
+
+    def check_ready(self) -> None:
+        """Raise ``Retryable`` unless this worker would hear of a job now."""
+        self.check_alive()
+        if not self._connected:
+            raise Retryable("the worker is not connected to the bus")
+        if self._stopping.is_set():
+            raise Retryable("the worker is stopping")
+
+    def _set_connected(self, connected: bool) -> None:
+        self._connected = connected
+        for kind in self._handlers:
+            WORKER_CONNECTED.labels(kind.value).set(int(connected))
 
     def stop(self, *_: object) -> None:
         """Finish or give back what is running, then return from ``run``. Safe in a signal handler."""
@@ -123,6 +152,7 @@ class Worker:
         log.info("worker.started", worker=self._name, kinds=[k.value for k in self._handlers])
         pause = 0.2
         while not self._stopping.is_set():
+            self._turned_at = time.monotonic()
             try:
                 subscription = self._bus.subscribe(list(self._handlers))
             except Retryable as error:
@@ -131,11 +161,13 @@ class Worker:
                 pause = min(pause * 2, 10.0)
                 continue
             pause = 0.2
+            self._set_connected(True)
             try:
                 self._serve(subscription)
             except Retryable as error:
                 log.warning("bus.lost", error=str(error))
             finally:
+                self._set_connected(False)
                 subscription.close()
         log.info("worker.stopped", worker=self._name)
 
@@ -144,6 +176,7 @@ class Worker:
         look_at = time.monotonic()
         try:
             while not self._stopping.is_set():
+                self._turned_at = time.monotonic()
                 delivery = subscription.poll(_BUSY_POLL_S if self._running else _IDLE_POLL_S)
                 if self._running is not None and self._running.over:
                     over, self._running, look_at = self._running, None, 0.0
@@ -153,6 +186,9 @@ class Worker:
                 elif self._running is None and time.monotonic() >= look_at:
                     self._look(subscription)
                     look_at = time.monotonic() + _LOOK_EVERY_S
+        except Retryable:
+            self._set_connected(False)
+            raise
         finally:
             if self._running is not None:  # stopping, or the bus is gone: the job needs only the database
                 self._end(self._running)
@@ -197,6 +233,7 @@ class Worker:
     def _end(self, running: _Running) -> None:
         """Let the job in hand come to its end; when stopping, only a short one and for a moment, else give it back."""
         while not self._stopping.is_set():
+            self._turned_at = time.monotonic()
             if running.wait(_IDLE_POLL_S):
                 return
         deadline = time.monotonic() + self._settings.drain_s
@@ -211,7 +248,7 @@ class Worker:
         structlog.contextvars.bind_contextvars(**job.log_context())
         log.info("job.claimed", attempt=job.attempts)
         started = time.monotonic()
-        WORKER_BUSY.labels(self._name).set(1)
+        WORKER_BUSY.labels(job.kind.value).set(1)
         try:
             with Heartbeat(self._ledger, job, self._settings.lease_s) as heartbeat:
                 context = JobContext(heartbeat, self._interrupt)
@@ -230,7 +267,7 @@ class Worker:
             self._record(lambda: self._ledger.fail(job, failure))
         finally:
             JOB_SECONDS.labels(job.kind.value).observe(time.monotonic() - started)
-            WORKER_BUSY.labels(self._name).set(0)
+            WORKER_BUSY.labels(job.kind.value).set(0)
             structlog.contextvars.unbind_contextvars(*job.log_context())
 
     @staticmethod
@@ -242,14 +279,32 @@ class Worker:
             log.warning("job.outcome_not_recorded", error=str(error))
 
 
+def serve_health(worker: Worker, system: System, settings: WorkerSettings) -> HealthServer | None:
+    """``/metrics``, ``/healthz`` and ``/readyz``, started; None where the settings name no port."""
+    if settings.metrics_port is None:
+        return None
+
+    def ready() -> None:
+        worker.check_ready()
+        system.database.check()
+
+    host, port = settings.metrics_host, settings.metrics_port
+    server = HealthServer(host, port, live=worker.check_alive, ready=ready, collectors=[GpuGauges()])
+    server.start()
+    log.info("health.listening", host=host, port=server.port)
+    return server
+
+
 def run_worker(system: System, handlers: Sequence[Handler], settings: WorkerSettings) -> None:
     """A worker process from start to end: its sweeper, its metrics, its loop. Returns after SIGTERM."""
-    if settings.metrics_port is not None:
-        start_http_server(settings.metrics_port)
+    worker = Worker(system.ledger, system.bus, handlers, settings)
     sweeper = Sweeper(system.ledger, system.rounds, every_s=settings.sweep_every_s)
+    health = serve_health(worker, system, settings)
     sweeper.start()
     try:
-        Worker(system.ledger, system.bus, handlers, settings).run()
+        worker.run()
     finally:
         sweeper.stop()
+        if health is not None:
+            health.close()
         system.close()

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import pytest
 
-from tests.servers import Unavailable
+from tests.servers import Unavailable, promtool
 from tests.servers import postgres as postgres_servers
 from tests.servers import rabbit as rabbit_servers
 from tests.servers import s3 as s3_servers
@@ -150,3 +150,9 @@ def killable_s3(request: pytest.FixtureRequest) -> S3Server:
 def unique() -> str:
     """A name that no other test uses, fit for a bucket or a queue."""
     return f"t-{uuid.uuid4().hex[:20]}"
+
+
+@pytest.fixture(scope="session")
+def promtool_installed() -> None:
+    """For tests that run promtool."""
+    _find(promtool.find)

@@ -11,6 +11,7 @@ from services.api import problems
 from services.api.ingest import Ingest
 from services.api.routes import exports, images, labels, progress, projects, uploads
 from shared import web
+from shared.gauges import DatabaseGauges
 from shared.settings import ApiSettings
 from shared.system import System
 
@@ -47,7 +48,7 @@ def create_app(system: System, settings: ApiSettings) -> FastAPI:
     app.state.settings = settings
     app.state.gate = uploads.Gate()
     app.state.ingest = Ingest(system, max_pixels=settings.max_pixels, decode_memory_bytes=settings.decode_memory_bytes)
-    web.install(app, service="api", ready=system.check)
+    web.install(app, service="api", ready=system.check, collectors=[DatabaseGauges(system.database)])
     for family in (projects, images, uploads, labels, progress, exports):
         app.include_router(family.router)
     problems.describe(app)

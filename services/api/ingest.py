@@ -17,9 +17,9 @@ from shared.db import images, labels, projects
 from shared.domain import ClassId, Image, ImageId, NewImage, ProjectId, Split
 from shared.errors import Invalid, NotFound, Retryable, WinnowError
 from shared.imaging import ImageInfo, decode, decode_cost, inspect, render_for_browser
+from shared.metrics import IMAGES_INGESTED
 from shared.store.base import image_key, view_key
 from shared.system import System
-from shared.telemetry import IMAGES_INGESTED
 
 CONTENT_TYPES = {
     "JPEG": "image/jpeg",

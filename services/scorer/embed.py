@@ -23,6 +23,7 @@ from shared.jobs import Ledger
 from shared.learning.backbones import Backbone
 from shared.learning.config import LearnConfig
 from shared.learning.predict import embed
+from shared.metrics import IMAGES_EMBEDDED
 from shared.rounds import Rounds
 from shared.store.base import Store, features_info_key, features_key, image_key, pixels_key
 from shared.worker import JobContext, Publish
@@ -57,6 +58,9 @@ class EmbedHandler:
             arrays.save(self._store, features_key(*place), features)
             info = json.dumps({"backbone": backbone.id}).encode()
             self._store.put_bytes(features_info_key(*place), info, "application/json")
+
+        IMAGES_EMBEDDED.labels("ready").inc(len(rows) - len(unreadable))
+        IMAGES_EMBEDDED.labels("unreadable").inc(len(unreadable))
 
         def publish(tx: Tx) -> None:
             self._rounds.embedded(tx, job, shard_id, unreadable)

@@ -17,9 +17,9 @@ from shared.errors import Permanent
 from shared.jobs import Ledger
 from shared.learning.model import Model
 from shared.learning.predict import predict
+from shared.metrics import IMAGES_SCORED
 from shared.rounds import Rounds
 from shared.store.base import Store, features_info_key, features_key, pixels_key, scores_prefix
-from shared.telemetry import IMAGES_SCORED
 from shared.worker import JobContext, Publish
 
 _ROWS_AT_ONCE = 1024  # between two looks at whether to stop

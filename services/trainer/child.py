@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.domain import ClassId
-from shared.errors import Permanent
+from shared.errors import Diverged, Permanent
 from shared.learning.checkpoints import manifest, to_bytes
 from shared.learning.config import LearnConfig
 from shared.learning.metrics import evaluate
@@ -62,6 +62,7 @@ class Failed:
 
     message: str
     permanent: bool
+    diverged: bool
 
 
 def main(order: Order, pipe: Connection, lifeline: Connection) -> None:
@@ -72,7 +73,13 @@ def main(order: Order, pipe: Connection, lifeline: Connection) -> None:
     try:
         pipe.send(_train(order, pipe))
     except Exception as error:
-        pipe.send(Failed(message=f"{type(error).__name__}: {error}", permanent=isinstance(error, Permanent)))
+        pipe.send(
+            Failed(
+                message=f"{type(error).__name__}: {error}",
+                permanent=isinstance(error, Permanent),
+                diverged=isinstance(error, Diverged),
+            )
+        )
 
 
 def _die_with_parent(lifeline: Connection) -> None:

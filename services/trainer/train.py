@@ -25,6 +25,7 @@ from shared.errors import Permanent, Retryable
 from shared.jobs import Ledger
 from shared.learning.checkpoints import data_version
 from shared.learning.config import LearnConfig
+from shared.metrics import TRAINING_ACCURACY, TRAINING_EPOCH, TRAINING_LOSS, TRAININGS_DIVERGED
 from shared.rounds import Rounds, TrainedModel
 from shared.store.base import Store, checkpoint_prefix, features_info_key, features_key, pixels_key
 from shared.worker import JobContext, Publish, Stopped
@@ -72,7 +73,7 @@ class TrainHandler:
                 backbone_id=self._backbone_id(job.project_id, pool, settings),
                 device=self._device,
             )
-            trained = self._train(order, context)
+            trained = self._train(job, order, context)
             self._store.put_bytes(key + "model.safetensors", (folder / "model.safetensors").read_bytes())
             manifest = (folder / "checkpoint.json").read_bytes()
             self._store.put_bytes(key + "checkpoint.json", manifest, "application/json")
@@ -115,7 +116,7 @@ class TrainHandler:
         np.save(folder / f"{prefix}x.npy", np.concatenate(parts))
         np.save(folder / f"{prefix}y.npy", np.asarray([e.position for e in ordered], np.int64))
 
-    def _train(self, order: Order, context: JobContext) -> Trained:
+    def _train(self, job: Job, order: Order, context: JobContext) -> Trained:
         """Run the child to its end, passing its progress on; end it at once when the job must stop."""
         pipe, pipe_end = self._processes.Pipe(duplex=False)
         lifeline_end, lifeline = self._processes.Pipe(duplex=False)
@@ -140,8 +141,9 @@ class TrainHandler:
                 if isinstance(message, Trained):
                     return message
                 if isinstance(message, Failed):
+                    TRAININGS_DIVERGED.inc(int(message.diverged))
                     raise (Permanent if message.permanent else Retryable)(message.message)
-                _pass_on(message, context, started)
+                _pass_on(message, job, context, started)
         finally:
             process.kill()
             process.join(timeout=5)
@@ -149,7 +151,11 @@ class TrainHandler:
             lifeline.close()
 
 
-def _pass_on(message: Progress, context: JobContext, started: float) -> None:
+def _pass_on(message: Progress, job: Job, context: JobContext, started: float) -> None:
     done = message.report.epoch / message.report.epochs
     left = (time.monotonic() - started) * (1 - done) / done
+    project = str(job.project_id)
+    TRAINING_EPOCH.labels(project).set(message.report.epoch)
+    TRAINING_LOSS.labels(project).set(message.report.loss)
+    TRAINING_ACCURACY.labels(project).set(message.report.accuracy)
     context.report(done, **message.report.to_dict(), seconds_left=round(left, 1))

@@ -40,6 +40,7 @@ def _job(row: Row) -> Job:
         detail=row["detail"],
         error=row["error"],
         created_at=row["created_at"],
+        trace_id=row["trace_id"],
     )
 
 
@@ -47,7 +48,7 @@ def _wakeup(row: Row) -> WakeUp:
     return WakeUp(kind=JobKind(row["kind"]), job_id=row["id"])
 
 
-def add(tx: Tx, new: NewJob) -> Job | None:
+def add(tx: Tx, new: NewJob, *, trace_id: str) -> Job | None:
     """None if a job with this unique key exists already."""
     row = tx.one(
         _Q["insert_job"],
@@ -57,6 +58,7 @@ def add(tx: Tx, new: NewJob) -> Job | None:
             "round_id": new.round_id,
             "unique_key": new.unique_key,
             "payload": json.dumps(dict(new.payload)),
+            "trace_id": trace_id,
         },
     )
     return None if row is None else _job(row)
@@ -104,12 +106,12 @@ def requeue_dead(tx: Tx, *, job_id: JobId | None = None, project_id: ProjectId |
     return [_job(row) for row in tx.all(_Q["requeue"], {"id": job_id, "project_id": project_id})]
 
 
-def bury_exhausted(tx: Tx) -> list[WakeUp]:
-    return [_wakeup(row) for row in tx.all(_Q["bury_exhausted"], {"max_attempts": MAX_JOB_ATTEMPTS})]
+def bury_exhausted(tx: Tx) -> list[Job]:
+    return [_job(row) for row in tx.all(_Q["bury_exhausted"], {"max_attempts": MAX_JOB_ATTEMPTS})]
 
 
-def requeue_expired(tx: Tx) -> list[WakeUp]:
-    return [_wakeup(row) for row in tx.all(_Q["requeue_expired"])]
+def requeue_expired(tx: Tx) -> list[Job]:
+    return [_job(row) for row in tx.all(_Q["requeue_expired"])]
 
 
 def to_wake(tx: Tx, *, patience_s: float) -> list[WakeUp]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from shared.db.pool import Row, Tx
 from shared.db.sql import queries
@@ -18,6 +19,7 @@ from shared.domain import (
     ShardId,
     Split,
 )
+from shared.metrics import LABELS
 
 _Q = queries("labels")
 
@@ -70,6 +72,7 @@ def put_human(tx: Tx, annotation: Annotation) -> None:
             "annotation_id": annotation.id,
         },
     )
+    _count(tx, annotation.project_id, LabelSource.HUMAN, 1)
 
 
 def withdraw(tx: Tx, annotation_id: AnnotationId) -> None:
@@ -86,7 +89,12 @@ def import_known(tx: Tx, project_id: ProjectId, known: Mapping[str, ClassId]) ->
     ids = [ImageId(row["image_id"]) for row in tx.all(_Q["import_labels"], params)]
     if ids:
         tx.run(_Q["close_tasks_of"], {"image_ids": ids})
+        _count(tx, project_id, LabelSource.IMPORT, len(ids))
     return ids
+
+
+def _count(tx: Tx, project_id: ProjectId, source: LabelSource, labels: int) -> None:
+    tx.after_commit(partial(LABELS.labels(str(project_id), source.value).inc, labels))
 
 
 def examples(tx: Tx, project_id: ProjectId, split: Split) -> list[Example]:

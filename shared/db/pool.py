@@ -19,6 +19,7 @@ import psycopg2.extras
 import psycopg2.pool
 
 from shared.errors import Conflict, Invalid, Retryable, WinnowError
+from shared.metrics import POOL_IN_USE, POOL_SIZE
 from shared.settings import DatabaseSettings
 from shared.telemetry import logger
 
@@ -98,15 +99,18 @@ class Database:
         self._pool: psycopg2.pool.ThreadedConnectionPool | None = None
         self._opening = threading.Lock()
         self._slots = threading.BoundedSemaphore(settings.pool_size)
+        POOL_SIZE.set(settings.pool_size)
 
     @contextmanager
-    def transaction(self) -> Iterator[Tx]:
+    def transaction(self, *, wait_s: float | None = None) -> Iterator[Tx]:
         """A transaction: committed when the block ends, rolled back when it raises.
 
-        Raises ``Retryable`` when no connection is free in time or Postgres can't be reached.
+        Raises ``Retryable`` when no connection is free in ``wait_s`` (None: as long as the settings say) or Postgres
+        can't be reached.
         """
-        if not self._slots.acquire(timeout=self._settings.acquire_timeout_s):
+        if not self._slots.acquire(timeout=self._settings.acquire_timeout_s if wait_s is None else wait_s):
             raise Retryable("every database connection is in use; try again shortly")
+        POOL_IN_USE.inc()
         try:
             connection = self._take()
             tx = Tx(connection)
@@ -118,6 +122,7 @@ class Database:
             finally:
                 self._give(connection)
         finally:
+            POOL_IN_USE.dec()
             self._slots.release()
         tx.run_hooks()
 

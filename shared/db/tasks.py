@@ -68,6 +68,7 @@ def _task(row: Row) -> Task:
         skips=row["skips"],
         strategy=row["strategy"],
         score=row["score"],
+        leased_at=row["leased_at"],
     )
 
 

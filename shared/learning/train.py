@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from shared.errors import Invalid, Permanent, Retryable
+from shared.errors import Diverged, Invalid, Retryable
 from shared.learning.config import SCRATCH, LearnConfig
 from shared.learning.model import Model, build_network
 from shared.learning.networks import LinearHead, Network, to_input
@@ -119,7 +119,7 @@ class _Run:
 
     def report(self, network: Network, epoch: int, epochs: int, loss: float, accuracy: float) -> EpochReport:
         if not math.isfinite(loss):
-            raise Permanent(f"the training diverged in epoch {epoch} (its loss is {loss}); use a lower learning_rate")
+            raise Diverged(f"the training diverged in epoch {epoch} (its loss is {loss}); use a lower learning_rate")
         every = math.ceil(epochs / HOLDOUT_REPORTS)
         on_holdout = None
         if self.holdout is not None and (epoch % every == 0 or epoch == epochs):

@@ -15,6 +15,7 @@ import pytest
 import torch
 import torchvision
 from PIL import Image as Picture
+from prometheus_client import REGISTRY
 from sklearn.datasets import load_digits
 
 from services.scorer.embed import EmbedHandler
@@ -264,3 +265,15 @@ def test_features_of_other_weights_are_refused(system: System, tmp_path: Path) -
     trainer = TrainHandler(system.ledger, system.rounds, system.store, "cpu")
     with pytest.raises(Permanent, match="different weights"):
         trainer._backbone_id(project_id, pool, settings)
+
+
+def test_a_training_whose_loss_is_no_number_ends_dead_and_is_counted(system: System) -> None:
+    def diverged() -> float:
+        return REGISTRY.get_sample_value("winnow_trainings_diverged_total") or 0.0
+
+    before = diverged()
+    project_id, truth = digits_project(system, learning_rate=1e30)
+    start(system, project_id)
+    with workers(system), pytest.raises(AssertionError, match="diverged"):  # that no job may be dead
+        answer_until_finished(system, project_id, truth)
+    assert diverged() - before == 1

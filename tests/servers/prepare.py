@@ -1,8 +1,9 @@
 """``python -m tests.servers.prepare``: install what the tests need beyond Python packages, as far as it can be had.
 
-Done in a moment where everything is there. Swift goes into an environment of its own; RabbitMQ and Chromium come from
-Debian when root runs this on a Debian machine. A server that an environment variable names, or that Docker can run, is
-not installed. What can't be had is said and is no failure: the tests that need it are skipped, or fail if ``CI=true``.
+Done in a moment where everything is there. Swift goes into an environment of its own; RabbitMQ, Chromium and
+Prometheus' promtool come from Debian when root runs this on a Debian machine. A server that an environment variable
+names, or that Docker can run, is not installed. What can't be had is said and is no failure: the tests that need it are
+skipped, or fail if ``CI=true``.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.servers import docker, rabbit, s3
+from tests.servers import docker, promtool, rabbit, s3
 
 REQUIREMENTS = Path(__file__).with_name("swift.txt")
 POLICY = Path("/usr/sbin/policy-rc.d")
@@ -71,6 +72,8 @@ def _missing_packages() -> list[str]:
         packages.append("rabbitmq-server")
     if not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))):
         packages.append("chromium")
+    if shutil.which(promtool.PROGRAM) is None:
+        packages.append("prometheus")
     return packages
 
 

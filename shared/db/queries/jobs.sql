@@ -1,7 +1,7 @@
 -- name: insert_job
 -- Asking twice is asking once: the unique key decides.
-INSERT INTO jobs (kind, project_id, round_id, unique_key, payload)
-VALUES (%(kind)s, %(project_id)s, %(round_id)s, %(unique_key)s, %(payload)s::jsonb)
+INSERT INTO jobs (kind, project_id, round_id, unique_key, payload, trace_id)
+VALUES (%(kind)s, %(project_id)s, %(round_id)s, %(unique_key)s, %(payload)s::jsonb, %(trace_id)s)
 ON CONFLICT (unique_key) DO NOTHING
 RETURNING *;
 
@@ -57,7 +57,7 @@ RETURNING *;
 UPDATE jobs SET state = 'dead', lease_until = NULL, finished_at = clock_timestamp(),
     error = coalesce(error, 'the worker died or lost its lease at every attempt')
 WHERE state = 'running' AND lease_until < clock_timestamp() AND attempts >= %(max_attempts)s
-RETURNING id, kind, project_id;
+RETURNING *;
 
 -- name: requeue_expired
 UPDATE jobs SET state = 'queued', lease_until = NULL, worker = NULL, run_after = clock_timestamp(),
@@ -66,7 +66,7 @@ WHERE id IN (
     SELECT id FROM jobs WHERE state = 'running' AND lease_until < clock_timestamp()
     ORDER BY lease_until LIMIT 100 FOR UPDATE SKIP LOCKED
 )
-RETURNING id, kind;
+RETURNING *;
 
 -- name: to_wake
 -- Queued jobs whose wake-up seems lost (or is due for the first time after a back-off).

@@ -28,7 +28,7 @@ WITH next AS (
     LIMIT %(count)s
     FOR UPDATE OF t SKIP LOCKED
 )
-UPDATE tasks SET state = 'leased', holder = %(user_id)s, fence = tasks.fence + 1,
+UPDATE tasks SET state = 'leased', holder = %(user_id)s, fence = tasks.fence + 1, leased_at = clock_timestamp(),
     lease_until = clock_timestamp() + make_interval(secs => %(lease_s)s)
 FROM next WHERE tasks.id = next.id
 RETURNING tasks.*;
@@ -77,7 +77,7 @@ RETURNING *;
 
 -- name: take_back
 -- An answered task returns to the annotator who answered it.
-UPDATE tasks SET state = 'leased', fence = fence + 1,
+UPDATE tasks SET state = 'leased', fence = fence + 1, leased_at = clock_timestamp(),
     lease_until = clock_timestamp() + make_interval(secs => %(lease_s)s)
 WHERE id = %(id)s AND state = 'done' AND holder = %(user_id)s
 RETURNING *;
