@@ -121,9 +121,7 @@ def preflight(folder: Annotated[Path, typer.Argument(help="Folder of secrets, a 
     for problem in found:
         errors.print(f"winnow: {problem}", style="red", markup=False, soft_wrap=True)
     if found:
-        raise Invalid(
-            "nothing starts: run deploy/make-secrets, which makes what is missing and keeps what is there"
-        )
+        raise Invalid("nothing starts: run deploy/make-secrets, which makes what is missing and keeps what is there")
     console.print("every secret will do")
 
 
