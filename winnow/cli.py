@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import sys
 from collections.abc import Iterator
@@ -21,9 +20,10 @@ from shared import telemetry
 from shared.domain import ProjectSettings
 from shared.errors import Invalid, NotFound, WinnowError
 from shared.settings import TelemetrySettings
+from winnow import care_commands
+from winnow.target import DEFAULT_DATA, DatabaseOption, DataOption, database_url, transaction
 
 if TYPE_CHECKING:
-    from shared.db.pool import Tx
     from winnow.client import Client
 
 app = typer.Typer(
@@ -35,13 +35,12 @@ keys_app = typer.Typer(no_args_is_help=True, help="API keys: create, list, revok
 users_app = typer.Typer(no_args_is_help=True, help="People who sign in: add, change a password.")
 app.add_typer(keys_app, name="keys")
 app.add_typer(users_app, name="users")
+care_commands.register(app)
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
-DataOption = Annotated[Path, typer.Option("--data", help="Folder of the local stack.", envvar="WINNOW_DATA")]
 UrlOption = Annotated[str | None, typer.Option("--url", help="Address of the api.", envvar="WINNOW_URL")]
 KeyOption = Annotated[str | None, typer.Option("--key", help="API key.", envvar="WINNOW_API_KEY")]
-DEFAULT_DATA = Path("winnow-data")
 DEFAULTS = ProjectSettings()
 
 
@@ -102,13 +101,13 @@ def demo(
 
 @app.command()
 def migrate(
-    database: Annotated[str | None, typer.Option(help="libpq connection string.", envvar="WINNOW_DATABASE_URL")] = None,
+    database: DatabaseOption = None,
     data: DataOption = DEFAULT_DATA,
 ) -> None:
     """Bring the database to the schema of this version; in a deployment, the services' accounts and first user too."""
     from winnow.installing import install
 
-    for line in install(_database_url(database, data)):
+    for line in install(database_url(database, data)):
         console.print(line, markup=False)
 
 
@@ -264,7 +263,7 @@ def keys_create(
     scopes: Annotated[str, typer.Option(help="Comma-separated: read, ingest, label, manage.")] = "read",
     project: Annotated[int | None, typer.Option(help="Id of the only project it may reach; none: all.")] = None,
     days: Annotated[int | None, typer.Option(help="Days until it expires; none: never.")] = None,
-    database: Annotated[str | None, typer.Option(envvar="WINNOW_DATABASE_URL")] = None,
+    database: DatabaseOption = None,
     data: DataOption = DEFAULT_DATA,
 ) -> None:
     """Make an API key and show it, this once."""
@@ -277,7 +276,7 @@ def keys_create(
     except ValueError:
         raise Invalid(f"scopes are {', '.join(scope.value for scope in Scope)}; got {scopes!r}") from None
     new = new_api_key()
-    with _transaction(database, data) as tx:
+    with transaction(database, data) as tx:
         users.add_key(
             tx,
             name=name,
@@ -293,13 +292,11 @@ def keys_create(
 
 
 @keys_app.command("list")
-def keys_list(
-    database: Annotated[str | None, typer.Option(envvar="WINNOW_DATABASE_URL")] = None, data: DataOption = DEFAULT_DATA
-) -> None:
+def keys_list(database: DatabaseOption = None, data: DataOption = DEFAULT_DATA) -> None:
     """Show every key's name, prefix, scopes and last use; never the key."""
     from shared.db import users
 
-    with _transaction(database, data) as tx:
+    with transaction(database, data) as tx:
         keys = users.keys(tx)
     table = Table(Column("prefix", no_wrap=True), "name", "scopes", "project", "expires", "last used", "state")
     for key in keys:
@@ -318,13 +315,13 @@ def keys_list(
 @keys_app.command("revoke")
 def keys_revoke(
     prefix: Annotated[str, typer.Argument(help="As `winnow keys list` shows it.")],
-    database: Annotated[str | None, typer.Option(envvar="WINNOW_DATABASE_URL")] = None,
+    database: DatabaseOption = None,
     data: DataOption = DEFAULT_DATA,
 ) -> None:
     """End a key at once."""
     from shared.db import events, users
 
-    with _transaction(database, data) as tx:
+    with transaction(database, data) as tx:
         key = users.revoke_key(tx, prefix)
         events.record(tx, None, "system", "key.revoked", {"prefix": prefix})
     console.print(f"{key.prefix} ({key.name}) is revoked")
@@ -335,7 +332,7 @@ def users_add(
     username: str,
     name: Annotated[str | None, typer.Option(help="As shown to others.")] = None,
     password: Annotated[str | None, typer.Option(help="None: one is made up and shown.")] = None,
-    database: Annotated[str | None, typer.Option(envvar="WINNOW_DATABASE_URL")] = None,
+    database: DatabaseOption = None,
     data: DataOption = DEFAULT_DATA,
 ) -> None:
     """Add somebody who may sign in and label."""
@@ -343,7 +340,7 @@ def users_add(
     from shared.db import events, users
 
     chosen = password or secrets.token_urlsafe(9)
-    with _transaction(database, data) as tx:
+    with transaction(database, data) as tx:
         user = users.add(tx, username, name or username, hash_password(chosen))
         events.record(tx, None, "system", "user.added", {"user": user.id, "username": username})
     console.print(f"{username} may sign in" + ("" if password else f" with the password {chosen}"), markup=False)
@@ -353,7 +350,7 @@ def users_add(
 def users_password(
     username: str,
     password: Annotated[str | None, typer.Option(help="None: one is made up and shown.")] = None,
-    database: Annotated[str | None, typer.Option(envvar="WINNOW_DATABASE_URL")] = None,
+    database: DatabaseOption = None,
     data: DataOption = DEFAULT_DATA,
 ) -> None:
     """Give somebody a new password; they are signed out everywhere."""
@@ -361,37 +358,11 @@ def users_password(
     from shared.db import events, users
 
     chosen = password or secrets.token_urlsafe(9)
-    with _transaction(database, data) as tx:
+    with transaction(database, data) as tx:
         users.set_password(tx, username, hash_password(chosen))
         users.close_sessions_of(tx, username)
         events.record(tx, None, "system", "user.password_changed", {"username": username})
     console.print(f"{username} signs in with the new password" + ("" if password else f" {chosen}"), markup=False)
-
-
-def _database_url(given: str | None, data: Path) -> str:
-    """What was given, else what the services are told (``WINNOW_DATABASE_URL_FILE``), else the local stack's."""
-    from shared.settings import DatabaseSettings
-
-    if given:
-        return given
-    if os.environ.get("WINNOW_DATABASE_URL_FILE"):
-        return DatabaseSettings().url.get_secret_value()
-    from winnow.local import read_stack
-
-    return read_stack(data).database_url
-
-
-@contextmanager
-def _transaction(database: str | None, data: Path) -> Iterator[Tx]:
-    from shared.db.pool import Database
-    from shared.settings import DatabaseSettings
-
-    pool = Database(DatabaseSettings(url=_database_url(database, data), pool_size=1))
-    try:
-        with pool.transaction() as tx:
-            yield tx
-    finally:
-        pool.close()
 
 
 @contextmanager

@@ -54,8 +54,10 @@ def migrations() -> list[Migration]:
     return found
 
 
-def migrate(url: str, *, lock_wait_s: float = 60.0, statement_timeout_s: int = 600) -> list[str]:
-    """Apply what is missing and return the names of what was applied.
+def migrate(
+    url: str, *, upto: int | None = None, lock_wait_s: float = 60.0, statement_timeout_s: int = 600
+) -> list[str]:
+    """Apply what is missing, up to a number or all, and return the names of what was applied.
 
     Raises ``Retryable`` if Postgres can't be reached or another migration holds the lock for longer than
     ``lock_wait_s``; ``Conflict`` if the database has other migrations than this version knows.
@@ -70,7 +72,7 @@ def migrate(url: str, *, lock_wait_s: float = 60.0, statement_timeout_s: int = 6
             cursor.execute("SET lock_timeout = '5s'")
             cursor.execute("SELECT set_config('statement_timeout', %s, false)", (f"{statement_timeout_s}s",))
         _take_lock(connection, lock_wait_s)
-        return _apply(connection)
+        return _apply(connection, upto)
     except psycopg2.Error as error:
         raise translate(error) from error
     finally:
@@ -90,13 +92,16 @@ def _take_lock(connection: psycopg2.extensions.connection, wait_s: float) -> Non
             time.sleep(0.2)
 
 
-def _apply(connection: psycopg2.extensions.connection) -> list[str]:
+def _apply(connection: psycopg2.extensions.connection, upto: int | None) -> list[str]:
     applied = []
     with connection.cursor() as cursor:
         cursor.execute(_LEDGER)
         cursor.execute("SELECT number, sha256 FROM schema_migrations")
         done = {int(number): str(sha256) for number, sha256 in cursor.fetchall()}
     known = {m.number: m for m in migrations()}
+    last = max(known) if upto is None else upto
+    if last not in known:
+        raise Conflict(f"migration {last} is asked for, which this version does not know: upgrade Winnow")
     for number, sha256 in done.items():
         if number not in known:
             raise Conflict(f"the database is at migration {number}, which this version does not know: upgrade Winnow")
@@ -104,7 +109,7 @@ def _apply(connection: psycopg2.extensions.connection) -> list[str]:
             raise Conflict(f"{known[number].name} was changed after it had been applied")
     connection.autocommit = False
     for migration in known.values():
-        if migration.number in done:
+        if migration.number in done or migration.number > last:
             continue
         with connection, connection.cursor() as cursor:
             cursor.execute(migration.sql)

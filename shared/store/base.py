@@ -20,9 +20,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
 from typing import BinaryIO, Protocol
 
 from shared.domain import CheckpointId, ProjectId, ShardId
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """An object as a listing shows it."""
+
+    key: str
+    size: int
+    """Bytes."""
+    modified: datetime
+    """When it was written, by the store's clock and to its precision: a second on some S3 servers."""
 
 
 class Store(Protocol):
@@ -62,7 +75,11 @@ class Store(Protocol):
         ...
 
     def list(self, prefix: str) -> Iterator[str]:
-        """Keys that start with ``prefix``, in order."""
+        """Keys that start with ``prefix``, in the order of their bytes."""
+        ...
+
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        """As ``list``, with what a listing tells of each object. One that goes meanwhile may be left out."""
         ...
 
     def presigned_get(self, key: str, expires_s: int) -> str | None:
@@ -100,3 +117,18 @@ def checkpoint_prefix(project: ProjectId, name: str) -> str:
 
 def scores_prefix(project: ProjectId, checkpoint: CheckpointId, shard: ShardId) -> str:
     return f"projects/{project}/scores/{checkpoint}/{shard}/"
+
+
+def scores_of(project: ProjectId, checkpoint: CheckpointId) -> str:
+    """The prefix of every score of a checkpoint."""
+    return f"projects/{project}/scores/{checkpoint}/"
+
+
+def attempts_of(project: ProjectId) -> str:
+    """The prefix of what every attempt at a training stored, whether a checkpoint came of it or not."""
+    return f"projects/{project}/checkpoints/"
+
+
+def shards_of(project: ProjectId) -> str:
+    """The prefix of every pixel pack and every feature file."""
+    return f"projects/{project}/shards/"

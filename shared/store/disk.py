@@ -13,10 +13,12 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
 from shared.errors import Invalid, NotFound, Permanent, Retryable
+from shared.store.base import Entry
 from shared.store.checks import ExactBody, check_key, check_prefix, check_range
 
 CHUNK = 1 << 20
@@ -103,6 +105,14 @@ class DiskStore:
         folder, _, start = prefix.rpartition("/")
         return self._walk(f"{folder}/" if folder else "", start)
 
+    def size(self, key: str) -> int | None:
+        """Bytes of an object; None if it isn't there."""
+        path = self._path(key)
+        return path.stat().st_size if path.is_file() else None
+
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        return self._entries(self.list(prefix))
+
     def presigned_get(self, key: str, expires_s: int) -> str | None:
         check_key(key)
         return None
@@ -141,6 +151,13 @@ class DiskStore:
                 yield from self._walk(folder + name, "")
             else:
                 yield folder + name
+
+    def _entries(self, keys: Iterator[str]) -> Iterator[Entry]:
+        for key in keys:
+            with suppress(NotFound):
+                with _os_errors(key):
+                    found = self._path(key).stat()
+                yield Entry(key=key, size=found.st_size, modified=datetime.fromtimestamp(found.st_mtime, UTC))
 
     def _names(self, folder: str, start: str) -> Sequence[str]:
         with suppress(NotFound), _os_errors(folder), os.scandir(self._root / folder) as found:

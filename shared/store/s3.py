@@ -18,6 +18,7 @@ from minio.error import InvalidResponseError, MinioException, S3Error, ServerErr
 from urllib3.util import Retry, Timeout
 
 from shared.errors import Invalid, NotFound, Permanent, Retryable, WinnowError
+from shared.store.base import Entry
 from shared.store.checks import ExactBody, check_key, check_prefix, check_range
 
 CONNECT_S = 5
@@ -115,8 +116,11 @@ class S3Store:
             self._client.remove_object(self._bucket, key)
 
     def list(self, prefix: str) -> Iterator[str]:
+        return (entry.key for entry in self.entries(prefix))
+
+    def entries(self, prefix: str) -> Iterator[Entry]:
         check_prefix(prefix)
-        return self._list(prefix)
+        return self._entries(prefix)
 
     def presigned_get(self, key: str, expires_s: int) -> str | None:
         check_key(key)
@@ -135,10 +139,12 @@ class S3Store:
         except (NotFound, Permanent) as error:
             raise Retryable(str(error)) from error
 
-    def _list(self, prefix: str) -> Iterator[str]:
+    def _entries(self, prefix: str) -> Iterator[Entry]:
         with self._ready(prefix):
             for found in self._client.list_objects(self._bucket, prefix, recursive=True):
-                yield str(found.object_name)
+                if found.size is None or found.last_modified is None:
+                    raise ValueError(f"the listing tells nothing of {found.object_name}")
+                yield Entry(key=str(found.object_name), size=found.size, modified=found.last_modified)
 
     def _chunks(self, response: urllib3.BaseHTTPResponse, key: str) -> Iterator[bytes]:
         with self._errors(key):

@@ -15,6 +15,7 @@ from typing import Any
 
 from tests.servers import Unavailable, docker
 from tests.servers.process import free_port
+from tests.waiting import wait_for
 from winnow.client import Client
 
 ROOT = Path(__file__).parents[2]
@@ -27,6 +28,7 @@ IMAGES = ("python:3.11-slim-bookworm", "postgres:17", "rabbitmq:4-management", S
 SERVICES = ("api", "ui", "trainer", "scorer", "postgres", "rabbitmq", "s3", "caddy")
 UP_S = 1500.0
 """The first time the images are built; PyTorch alone is gigabytes."""
+HEALTHY_S = 180.0
 
 
 @cache
@@ -92,8 +94,13 @@ class Composed:
         return _run(*compose_command(), "-f", file, *arguments, env=self._env, seconds=seconds)
 
     def up(self) -> None:
-        """Build, start, and return once everything is healthy: caddy, the last to start, waits for the others."""
+        """Build, start, and return once everything is healthy."""
         self.compose("up", "-d", "--build", seconds=UP_S)
+        self.wait_healthy()
+
+    def wait_healthy(self) -> None:
+        for service in SERVICES:
+            wait_for(lambda service=service: self.health(service) == ["healthy"], f"{service} to be healthy", HEALTHY_S)  # type: ignore[misc]
 
     def winnow(self, *arguments: str, seconds: float = 180) -> str:
         """``docker compose run --rm winnow ...``"""
@@ -122,7 +129,7 @@ class Composed:
         """
         for container in self.containers(service):
             pid = self.inspect(container)["State"]["Pid"]
-            options = ("--rm", "--privileged", "--pid", "host", "--entrypoint", "sh")
+            options = ("--rm", "--user", "0", "--pid", "host", "--entrypoint", "sh")
             killed = _run("docker", "run", *options, IMAGES[0], "-c", f"kill -9 {pid}")
             assert killed.returncode == 0, killed.stderr
 

@@ -105,7 +105,7 @@ def test_the_loop_survives_the_death_of_every_container(stack: Composed, labelle
 def test_a_restart_of_everything_loses_nothing(stack: Composed, labelled: DigitsProject) -> None:
     before = counts(stack)
     stack.compose("restart")
-    wait_for(lambda: stack.health("caddy") == ["healthy"], "caddy to be healthy again", 180)
+    stack.wait_healthy()
     assert counts(stack) == before
 
 

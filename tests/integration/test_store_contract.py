@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -192,6 +193,23 @@ def test_the_keys_of_the_layout_are_keys(store: Store) -> None:
     for key in keys:
         store.put_bytes(key, b"x")
     assert list(store.list("projects/1/")) == sorted(keys)
+
+
+def test_a_listing_tells_size_and_time_of_each_object(store: Store) -> None:
+    before = datetime.now(UTC) - timedelta(seconds=2)  # a store may know times to the second only
+    store.put_bytes("a/b", b"12345")
+    store.put_bytes("a/c/d", b"")
+    store.put_bytes("b", b"1")
+    found = list(store.entries("a/"))
+    assert [(entry.key, entry.size) for entry in found] == [("a/b", 5), ("a/c/d", 0)]
+    assert all(before <= entry.modified <= datetime.now(UTC) + timedelta(seconds=2) for entry in found)
+
+
+def test_a_listing_is_in_the_order_of_bytes(store: Store) -> None:
+    keys = ["p/1/x", "p/10/x", "p/2/x", "p/1-a", "p/1.b", "p/1_c", "p/1A"]
+    for key in keys:
+        store.put_bytes(key, b"x")
+    assert [entry.key for entry in store.entries("p/")] == sorted(keys)
 
 
 def test_many_writers_of_one_key_leave_one_whole_object(store: Store) -> None:

@@ -1,0 +1,46 @@
+"""What the commands work on: the database that was named, that the services are told, or of the local stack."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from shared.db.pool import Tx
+
+DEFAULT_DATA = Path("winnow-data")
+DataOption = Annotated[Path, typer.Option("--data", help="Folder of the local stack.", envvar="WINNOW_DATA")]
+DatabaseOption = Annotated[
+    str | None, typer.Option("--database", help="libpq connection string.", envvar="WINNOW_DATABASE_URL")
+]
+
+
+def database_url(given: str | None, data: Path) -> str:
+    """What was given, else what the services are told (``WINNOW_DATABASE_URL_FILE``), else the local stack's."""
+    from shared.settings import DatabaseSettings
+
+    if given:
+        return given
+    if os.environ.get("WINNOW_DATABASE_URL_FILE"):
+        return DatabaseSettings().url.get_secret_value()
+    from winnow.local import read_stack
+
+    return read_stack(data).database_url
+
+
+@contextmanager
+def transaction(database: str | None, data: Path) -> Iterator[Tx]:
+    from shared.db.pool import Database
+    from shared.settings import DatabaseSettings
+
+    pool = Database(DatabaseSettings(url=database_url(database, data), pool_size=1))
+    try:
+        with pool.transaction() as tx:
+            yield tx
+    finally:
+        pool.close()
