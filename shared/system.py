@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 from shared import metrics, telemetry
 from shared.bus.base import Bus
 from shared.bus.factory import open_bus
-from shared.db.migrate import migrations
+from shared.db.migrate import migrations, require_schema
 from shared.db.pool import Database
+from shared.errors import Retryable
 from shared.jobs import Ledger
 from shared.labelling import Labelling
 from shared.rounds import Rounds
 from shared.settings import BusSettings, DatabaseSettings, StoreSettings, TelemetrySettings
 from shared.store.base import Store
 from shared.store.factory import open_store
+from shared.telemetry import logger
+
+log = logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,14 +34,30 @@ class System:
     labelling: Labelling
 
     def check(self) -> None:
-        """Raise ``Retryable`` unless database, bus and store can be reached now."""
-        self.database.check()
+        """Raise ``Retryable`` unless database, bus and store can be reached now, and the schema is not too old."""
+        with self.database.transaction() as tx:
+            require_schema(tx)
         self.bus.check()
         self.store.check()
 
     def close(self) -> None:
         self.bus.close()
         self.database.close()
+
+
+def await_schema(database: Database, *, look_every_s: float = 3.0) -> None:
+    """Return once the schema is not too old for this version.
+
+    A worker that is started, or upgraded, before the database was migrated waits: its jobs would fail and end as dead.
+    """
+    while True:
+        try:
+            with database.transaction() as tx:
+                require_schema(tx)
+            return
+        except Retryable as error:
+            log.warning("schema.waiting", reason=str(error))
+            time.sleep(look_every_s)
 
 
 def assemble(database: DatabaseSettings, bus: BusSettings, store: StoreSettings) -> System:

@@ -27,7 +27,7 @@ from shared.jobs import Heartbeat, Ledger
 from shared.metrics import JOB_SECONDS, JOBS_FINISHED, WORKER_BUSY, WORKER_CONNECTED
 from shared.settings import WorkerSettings
 from shared.sweeper import Sweeper
-from shared.system import System
+from shared.system import System, await_schema
 from shared.telemetry import logger
 
 log = logger(__name__)
@@ -300,6 +300,7 @@ def run_worker(system: System, handlers: Sequence[Handler], settings: WorkerSett
     worker = Worker(system.ledger, system.bus, handlers, settings)
     sweeper = Sweeper(system.ledger, system.rounds, every_s=settings.sweep_every_s)
     health = serve_health(worker, system, settings)
+    await_schema(system.database)
     sweeper.start()
     try:
         worker.run()

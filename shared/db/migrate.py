@@ -16,7 +16,7 @@ from importlib import resources
 import psycopg2
 import psycopg2.extensions
 
-from shared.db.pool import translate
+from shared.db.pool import Tx, translate
 from shared.errors import Conflict, Retryable
 from shared.telemetry import logger
 
@@ -77,6 +77,19 @@ def migrate(
         raise translate(error) from error
     finally:
         connection.close()  # and with it the advisory lock
+
+
+def require_schema(tx: Tx) -> None:
+    """Raise ``Retryable`` if the database lacks a migration that this version needs.
+
+    One that this version doesn't know is fine: migrations expand, so code from before goes on working.
+    """
+    needed = migrations()[-1].number
+    known = tx.one("SELECT to_regclass('schema_migrations') AS ledger")
+    row = tx.one("SELECT max(number) AS number FROM schema_migrations") if known and known["ledger"] else None
+    found = (row and row["number"]) or 0
+    if found < needed:
+        raise Retryable(f"the database is at migration {found}, this version needs {needed}: run `winnow migrate`")
 
 
 def _take_lock(connection: psycopg2.extensions.connection, wait_s: float) -> None:
