@@ -138,3 +138,15 @@ class RolesSettings(_Settings):
 
     model_config = SettingsConfigDict(env_prefix="WINNOW_ROLES_")
     dir: Path | None = None
+
+
+class RetentionSettings(_Settings):
+    """``WINNOW_RETENTION_*``. How much of what can be computed again is kept, per project."""
+
+    model_config = SettingsConfigDict(env_prefix="WINNOW_RETENTION_")
+    scores: int = Field(default=2, ge=1)
+    """Of how many of the newest scored models the scores are kept."""
+    weights: int = Field(default=10, ge=1)
+    """How many of the newest models are kept, beside the best on the holdout and those that labels came from."""
+    every_s: float = Field(default=3600.0, gt=0)
+    """How often the sweepers look for what is surplus."""

@@ -6,14 +6,17 @@ Any number of processes may run one; a lock in Postgres lets one at a time do th
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable, Iterator
 
 from structlog.contextvars import bound_contextvars
 
 from shared.db import jobs, projects, tasks
 from shared.domain import ProjectId
-from shared.errors import Retryable
+from shared.errors import Retryable, WinnowError
 from shared.jobs import Ledger
 from shared.metrics import SWEPT_AT, TASK_LEASES_EXPIRED
+from shared.retention import Pruned, Retention
 from shared.rounds import Rounds
 from shared.telemetry import logger, trace_id
 
@@ -21,12 +24,28 @@ log = logger(__name__)
 
 
 class Sweeper:
-    """Takes back jobs and tasks whose lease ran out, sends lost wake-ups again, and moves rounds on that are due."""
+    """Takes back jobs and tasks whose lease ran out, sends lost wake-ups again, and moves rounds on that are due.
 
-    def __init__(self, ledger: Ledger, rounds: Rounds, *, every_s: float) -> None:
+    With ``retention`` it also deletes what is surplus, a batch after each sweep so that none waits long for it. The
+    first time is one of retention's intervals after the start, by ``clock`` (seconds).
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        rounds: Rounds,
+        *,
+        every_s: float,
+        retention: Retention | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._ledger = ledger
         self._rounds = rounds
         self._every_s = every_s
+        self._retention = retention
+        self._clock = clock
+        self._pruning: Iterator[Pruned] | None = None
+        self._prune_at = clock() + (retention.every_s if retention else 0.0)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
 
@@ -53,6 +72,20 @@ class Sweeper:
             self._advance(project_id)
         SWEPT_AT.set_to_current_time()
 
+    def prune(self) -> None:
+        """Delete one batch of what is surplus, if it is time to."""
+        if self._retention is None or (self._pruning is None and self._clock() < self._prune_at):
+            return
+        if self._pruning is None:
+            self._pruning = self._retention.prune()
+            self._prune_at = self._clock() + self._retention.every_s
+        try:
+            if next(self._pruning, None) is None:
+                self._pruning = None
+        except WinnowError as error:  # the next time goes on where this one stopped
+            self._pruning = None
+            log.warning("retention.failed", error=str(error))
+
     def _advance(self, project_id: ProjectId) -> None:
         """What is wrong with one project must not hold up the others."""
         try:
@@ -65,6 +98,7 @@ class Sweeper:
         while not self._stop.wait(self._every_s):
             try:
                 self.sweep()
+                self.prune()
             except Retryable as error:  # the next sweep tries again
                 log.warning("sweep.failed", error=str(error))
             except Exception:  # a sweeper that died unseen would be worse than one that fails aloud

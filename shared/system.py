@@ -13,8 +13,9 @@ from shared.db.pool import Database
 from shared.errors import Retryable
 from shared.jobs import Ledger
 from shared.labelling import Labelling
+from shared.retention import Retention
 from shared.rounds import Rounds
-from shared.settings import BusSettings, DatabaseSettings, StoreSettings, TelemetrySettings
+from shared.settings import BusSettings, DatabaseSettings, RetentionSettings, StoreSettings, TelemetrySettings
 from shared.store.base import Store
 from shared.store.factory import open_store
 from shared.telemetry import logger
@@ -32,6 +33,7 @@ class System:
     ledger: Ledger
     rounds: Rounds
     labelling: Labelling
+    retention: Retention
 
     def check(self) -> None:
         """Raise ``Retryable`` unless database, bus and store can be reached now, and the schema is not too old."""
@@ -60,20 +62,31 @@ def await_schema(database: Database, *, look_every_s: float = 3.0) -> None:
             time.sleep(look_every_s)
 
 
-def assemble(database: DatabaseSettings, bus: BusSettings, store: StoreSettings) -> System:
-    """A system from settings given."""
-    pool = Database(database)
-    wires = open_bus(bus, database.url.get_secret_value())
-    ledger = Ledger(pool, wires)
+def joined(
+    database: Database,
+    settings: DatabaseSettings,
+    bus: BusSettings,
+    store: Store,
+    retention: RetentionSettings | None = None,
+) -> System:
+    """A system from a database and a store that are open."""
+    wires = open_bus(bus, settings.url.get_secret_value())
+    ledger = Ledger(database, wires)
     rounds = Rounds(ledger)
     return System(
-        database=pool,
+        database=database,
         bus=wires,
-        store=open_store(store),
+        store=store,
         ledger=ledger,
         rounds=rounds,
         labelling=Labelling(ledger, rounds),
+        retention=Retention(database, store, retention or RetentionSettings()),
     )
+
+
+def assemble(database: DatabaseSettings, bus: BusSettings, store: StoreSettings) -> System:
+    """A system from settings given."""
+    return joined(Database(database), database, bus, open_store(store))
 
 
 def from_environment(service: str) -> System:

@@ -298,7 +298,7 @@ def serve_health(worker: Worker, system: System, settings: WorkerSettings) -> He
 def run_worker(system: System, handlers: Sequence[Handler], settings: WorkerSettings) -> None:
     """A worker process from start to end: its sweeper, its metrics, its loop. Returns after SIGTERM."""
     worker = Worker(system.ledger, system.bus, handlers, settings)
-    sweeper = Sweeper(system.ledger, system.rounds, every_s=settings.sweep_every_s)
+    sweeper = Sweeper(system.ledger, system.rounds, every_s=settings.sweep_every_s, retention=system.retention)
     health = serve_health(worker, system, settings)
     await_schema(system.database)
     sweeper.start()

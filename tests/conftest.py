@@ -12,6 +12,8 @@ from typing import TypeVar
 
 import pytest
 
+from tests import made_secrets
+from tests.made_secrets import MadeSecrets
 from tests.servers import Unavailable, promtool
 from tests.servers import postgres as postgres_servers
 from tests.servers import rabbit as rabbit_servers
@@ -111,6 +113,24 @@ def killable_rabbit(request: pytest.FixtureRequest) -> Iterator[RabbitServer]:
     server: RabbitServer = shared if shared.restartable else request.getfixturevalue("_killable_rabbit")
     server.start()
     yield server
+
+
+@pytest.fixture(scope="session")
+def deployed_secrets(_scratch: Path) -> MadeSecrets:
+    """What ``deploy/make-secrets`` makes."""
+    return _find(lambda: made_secrets.make(_scratch / "secrets"))
+
+
+@pytest.fixture(scope="session")
+def deployed_rabbit(_scratch: Path, deployed_secrets: MadeSecrets) -> Iterator[RabbitServer]:
+    """A RabbitMQ with the configuration, accounts, queues and policies of the deployment."""
+    definitions = deployed_secrets.rabbitmq_definitions
+    server = _find(lambda: rabbit_servers.find_deployed(_scratch / "deployed-rabbit", definitions))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
 
 
 @pytest.fixture(scope="session")

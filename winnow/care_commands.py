@@ -1,8 +1,7 @@
-"""``winnow backup``, ``backups``, ``verify`` and ``restore``."""
+"""``winnow backup``, ``backups``, ``verify``, ``restore`` and ``prune``."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from shared.errors import Invalid
-from shared.store.base import Store
-from winnow.target import DEFAULT_DATA, DatabaseOption, DataOption, database_url, transaction
+from winnow.target import DEFAULT_DATA, DatabaseOption, DataOption, database_url, store, transaction
 
 console = Console(highlight=False)
 FolderArgument = Annotated[Path, typer.Argument(help="Folder of backups: another disk than that of the data.")]
@@ -26,6 +24,7 @@ def register(app: typer.Typer) -> None:
     app.command()(backups)
     app.command()(verify)
     app.command()(restore)
+    app.command()(prune)
 
 
 def backup(
@@ -40,7 +39,7 @@ def backup(
 
     kept = Backups(folder)
     with console.status("backing up"):
-        manifest = kept.create(database_url(database, data), _store(data))
+        manifest = kept.create(database_url(database, data), store(data))
     with transaction(database, data) as tx:
         counts = {"snapshot": manifest.name, "objects": manifest.objects, "bytes": manifest.objects_bytes}
         events.record(tx, None, "system", "backup.done", {**counts, "rows": sum(manifest.rows.values())})
@@ -90,18 +89,34 @@ def restore(
     kept = Backups(folder)
     manifest = kept.get(snapshot)
     with console.status(f"restoring {manifest.name}"):
-        kept.restore(manifest, database_url(database, data), _store(data))
+        kept.restore(manifest, database_url(database, data), store(data))
     console.print(
         f"restored {manifest.name}: {sum(manifest.rows.values()):,} rows, {manifest.objects:,} objects; "
         "everybody signs in again"
     )
 
 
-def _store(data: Path) -> Store:
-    """The store that the services are told, else the local stack's."""
-    from shared.settings import StoreSettings
-    from shared.store.factory import open_store
+def prune(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be deleted.")] = False,
+    database: DatabaseOption = None,
+    data: DataOption = DEFAULT_DATA,
+) -> None:
+    """Delete scores, models and packs of no more use, as the services do by themselves every hour."""
+    from pydantic import SecretStr
 
-    if os.environ.get("WINNOW_STORE_KIND") or os.environ.get("WINNOW_STORE_PATH"):
-        return open_store(StoreSettings())
-    return open_store(StoreSettings(kind="disk", path=data / "objects"))
+    from shared.db.pool import Database
+    from shared.retention import Retention
+    from shared.settings import DatabaseSettings, RetentionSettings
+
+    pool = Database(DatabaseSettings(url=SecretStr(database_url(database, data)), pool_size=1))
+    objects = size = 0
+    try:
+        retention = Retention(pool, store(data), RetentionSettings())
+        for pruned in retention.surplus() if dry_run else retention.prune():
+            console.print(
+                f"project {pruned.project_id}: {pruned.what}: {pruned.objects:,} objects, {pruned.size:,} bytes"
+            )
+            objects, size = objects + pruned.objects, size + pruned.size
+    finally:
+        pool.close()
+    console.print(f"{'would delete' if dry_run else 'deleted'} {objects:,} objects, {size:,} bytes")

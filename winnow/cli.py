@@ -7,6 +7,7 @@ import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,8 +21,8 @@ from shared import telemetry
 from shared.domain import ProjectSettings
 from shared.errors import Invalid, NotFound, WinnowError
 from shared.settings import TelemetrySettings
-from winnow import care_commands
-from winnow.target import DEFAULT_DATA, DatabaseOption, DataOption, database_url, transaction
+from winnow import care_commands, dead_commands
+from winnow.target import DEFAULT_DATA, DatabaseOption, DataOption, database_url, opened, transaction
 
 if TYPE_CHECKING:
     from winnow.client import Client
@@ -35,6 +36,7 @@ keys_app = typer.Typer(no_args_is_help=True, help="API keys: create, list, revok
 users_app = typer.Typer(no_args_is_help=True, help="People who sign in: add, change a password.")
 app.add_typer(keys_app, name="keys")
 app.add_typer(users_app, name="users")
+app.add_typer(dead_commands.app, name="dead")
 care_commands.register(app)
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
@@ -42,6 +44,7 @@ errors = Console(stderr=True, highlight=False)
 UrlOption = Annotated[str | None, typer.Option("--url", help="Address of the api.", envvar="WINNOW_URL")]
 KeyOption = Annotated[str | None, typer.Option("--key", help="API key.", envvar="WINNOW_API_KEY")]
 DEFAULTS = ProjectSettings()
+_COLOURS = {"ok": "green", "warn": "yellow", "FAIL": "red"}
 
 
 def main() -> None:
@@ -122,6 +125,35 @@ def preflight(folder: Annotated[Path, typer.Argument(help="Folder of secrets, a 
     if found:
         raise Invalid("nothing starts: run deploy/make-secrets, which makes what is missing and keeps what is there")
     console.print("every secret will do")
+
+
+@app.command()
+def doctor(
+    url: Annotated[
+        str | None, typer.Option(help="Where people reach the deployment, to be tried too.", envvar="WINNOW_URL")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    database: DatabaseOption = None,
+    data: DataOption = DEFAULT_DATA,
+) -> None:
+    """Check every connection, version, migration, clock, disk and GPU, and say what to do. Exit code 1 if one fails."""
+    from winnow.doctor import examine
+
+    failed = False
+    found = []
+    with opened(database, data) as system:
+        for finding in examine(system, url):
+            failed = failed or finding.verdict == "FAIL"
+            found.append(asdict(finding))
+            if not as_json:
+                line = f"{finding.verdict:<5} {finding.about:<9} {finding.found}"
+                console.print(line, markup=False, soft_wrap=True, style=_COLOURS[finding.verdict])
+                if finding.advice:
+                    console.print(f"{'':<15} -> {finding.advice}", markup=False, soft_wrap=True)
+    if as_json:
+        console.print_json(json.dumps(found))
+    if failed:
+        sys.exit(1)
 
 
 @app.command()

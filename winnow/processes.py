@@ -47,12 +47,22 @@ class _Child:
 
 
 class Processes:
-    """The four services. Not thread-safe; ``start`` and ``tend`` belong to one thread."""
+    """The four services. Not thread-safe; ``start`` and ``tend`` belong to one thread.
+
+    Parameters
+    ----------
+    own : by service, what is only in its own environment, and before ``env``.
+    """
 
     def __init__(
-        self, env: Mapping[str, str], logs: Path, on_restart: Callable[[str, int], None] = lambda name, code: None
+        self,
+        env: Mapping[str, str],
+        logs: Path,
+        on_restart: Callable[[str, int], None] = lambda name, code: None,
+        own: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
-        self._env = {**_threads(), **os.environ, **env}
+        shared = {**_threads(), **os.environ, **env}
+        self._env = {name: {**shared, **(own or {}).get(name, {})} for name in SERVICES}
         self._logs = logs
         self._on_restart = on_restart
         self._children = {name: _Child(name) for name in SERVICES}
@@ -121,7 +131,7 @@ class Processes:
         with (self._logs / f"{child.name}.log").open("ab") as log:
             child.process = subprocess.Popen(
                 [sys.executable, "-m", f"services.{child.name}"],
-                env=self._env,
+                env=self._env[child.name],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -12,6 +12,8 @@ import typer
 
 if TYPE_CHECKING:
     from shared.db.pool import Tx
+    from shared.store.base import Store
+    from shared.system import System
 
 DEFAULT_DATA = Path("winnow-data")
 DataOption = Annotated[Path, typer.Option("--data", help="Folder of the local stack.", envvar="WINNOW_DATA")]
@@ -44,3 +46,28 @@ def transaction(database: str | None, data: Path) -> Iterator[Tx]:
             yield tx
     finally:
         pool.close()
+
+
+def store(data: Path) -> Store:
+    """The store that the services are told, else the local stack's."""
+    from shared.settings import StoreSettings
+    from shared.store.factory import open_store
+
+    if os.environ.get("WINNOW_STORE_KIND") or os.environ.get("WINNOW_STORE_PATH"):
+        return open_store(StoreSettings())
+    return open_store(StoreSettings(kind="disk", path=data / "objects"))
+
+
+@contextmanager
+def opened(database: str | None, data: Path) -> Iterator[System]:
+    """The whole system, as a service has it."""
+    from shared.db.pool import Database
+    from shared.settings import BusSettings, DatabaseSettings
+    from shared.system import joined
+
+    settings = DatabaseSettings(url=database_url(database, data), pool_size=2)
+    system = joined(Database(settings), settings, BusSettings(), store(data))
+    try:
+        yield system
+    finally:
+        system.close()

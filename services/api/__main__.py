@@ -42,7 +42,8 @@ def main() -> None:
     """Run until SIGTERM or SIGINT."""
     settings = ApiSettings()
     system = from_environment("api")
-    sweeper = Sweeper(system.ledger, system.rounds, every_s=WorkerSettings().sweep_every_s)
+    every_s = WorkerSettings().sweep_every_s
+    sweeper = Sweeper(system.ledger, system.rounds, every_s=every_s, retention=system.retention)
     app = create_app(system, settings)
     config = uvicorn.Config(
         app,

@@ -40,7 +40,7 @@ class ScoreHandler:
     def run(self, job: Job, context: JobContext) -> Publish:
         shard_id = ShardId(job.payload["shard_id"])
         with self._ledger.transaction() as tx:
-            checkpoint = rounds.checkpoint(tx, CheckpointId(job.payload["checkpoint_id"]))
+            checkpoint = rounds.usable_checkpoint(tx, CheckpointId(job.payload["checkpoint_id"]))
             settings = projects.get(tx, job.project_id).settings
         model = self._models.checkpoint(checkpoint)
         x = self._inputs(job.project_id, shard_id, settings, model)

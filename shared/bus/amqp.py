@@ -24,7 +24,14 @@ from typing import Any, TypeVar
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
-from pika.exceptions import AMQPError, ChannelClosedByBroker, UnroutableError
+from pika.exceptions import (
+    AMQPError,
+    AuthenticationError,
+    ChannelClosedByBroker,
+    ProbableAccessDeniedError,
+    ProbableAuthenticationError,
+    UnroutableError,
+)
 
 from shared.bus.base import Delivery
 from shared.bus.wire import decode, encode
@@ -54,6 +61,10 @@ def _driver_errors(doing: str) -> Iterator[None]:
         yield
     except UnroutableError as error:
         raise Retryable(f"RabbitMQ could not route a message while {doing}: its queue is gone") from error
+    except (AuthenticationError, ProbableAuthenticationError) as error:
+        raise Retryable(f"RabbitMQ refused the user name or password while {doing}: see WINNOW_BUS_URL") from error
+    except ProbableAccessDeniedError as error:
+        raise Retryable(f"RabbitMQ refused the virtual host, the last part of WINNOW_BUS_URL: {error}") from error
     except ChannelClosedByBroker as error:
         if error.reply_code != _ACCESS_REFUSED:
             raise Retryable(f"RabbitMQ failed while {doing}: {error!r}") from error
@@ -92,8 +103,27 @@ def _dead(prefix: str) -> str:
 
 def _provide(connection: pika.BlockingConnection, prefix: str) -> None:
     """See that the topology is there. Looks first, which needs no rights; what is missing it declares."""
-    if not _is_there(connection, prefix):
+    missing = _missing(connection, prefix)
+    if missing:
+        _restore(connection, prefix, missing)
+
+
+def _repair(connection: pika.BlockingConnection, prefix: str) -> None:
+    """As ``_provide``, when a message found no queue: if everything is there, a binding is gone."""
+    _restore(connection, prefix, _missing(connection, prefix) or ["a binding"])
+
+
+def _restore(connection: pika.BlockingConnection, prefix: str, missing: Sequence[str]) -> None:
+    """Declare everything. Raises ``Retryable``, which says what is missing, if this account may not."""
+    try:
         _declare(connection, prefix)
+    except ChannelClosedByBroker as error:
+        if error.reply_code != _ACCESS_REFUSED:
+            raise
+        raise Retryable(
+            f"RabbitMQ lacks {', '.join(missing)}, and this account has no right to configure it ({error.reply_text}): "
+            "restart RabbitMQ, so that it loads its definitions, or have an account with that right use it once"
+        ) from error
 
 
 def _declare(connection: pika.BlockingConnection, prefix: str) -> None:
@@ -111,20 +141,23 @@ def _declare(connection: pika.BlockingConnection, prefix: str) -> None:
     channel.close()
 
 
-def _is_there(connection: pika.BlockingConnection, prefix: str) -> bool:
-    """Whether every exchange and queue exists. The broker closes the channel on which one was asked for in vain."""
+def _missing(connection: pika.BlockingConnection, prefix: str) -> list[str]:
+    """The exchanges and queues that don't exist. The broker closes the channel on which one was asked for in vain."""
+    names = [(f"exchange {name}", "exchange_declare", name) for name in (prefix, _dead(prefix))]
+    queues = (_dead(prefix), *(_queue(prefix, kind) for kind in JobKind))
+    names += [(f"queue {name}", "queue_declare", name) for name in queues]
+    missing = []
     channel = connection.channel()
-    try:
-        for exchange in (prefix, _dead(prefix)):
-            channel.exchange_declare(exchange, passive=True)
-        for queue in (_dead(prefix), *(_queue(prefix, kind) for kind in JobKind)):
-            channel.queue_declare(queue, passive=True)
-    except ChannelClosedByBroker as error:
-        if error.reply_code != _NOT_FOUND:
-            raise
-        return False
+    for what, declare, name in names:
+        try:
+            getattr(channel, declare)(name, passive=True)
+        except ChannelClosedByBroker as error:
+            if error.reply_code != _NOT_FOUND:
+                raise
+            missing.append(what)
+            channel = connection.channel()
     channel.close()
-    return True
+    return missing
 
 
 class AmqpBus:
@@ -157,6 +190,14 @@ class AmqpBus:
     def check(self) -> None:
         self._on_channel(lambda channel: channel.exchange_declare(self._prefix, passive=True), "being checked")
 
+    def dead(self, limit: int) -> list[bytes]:
+        return self._apart(lambda channel: self._peek(channel, limit), "looking at dead letters")
+
+    def purge_dead(self) -> int:
+        return self._apart(
+            lambda channel: int(channel.queue_purge(_dead(self._prefix)).method.message_count), "dropping dead letters"
+        )
+
     def subscribe(self, kinds: Sequence[JobKind]) -> AmqpSubscription:
         return AmqpSubscription(self._url, self._prefix, kinds)
 
@@ -166,6 +207,26 @@ class AmqpBus:
             self._drop()
         if self._keeper is not None:
             self._keeper.join()
+
+    def _apart(self, use: Callable[[BlockingChannel], _Result], doing: str) -> _Result:
+        """Call ``use`` on a connection that is closed afterwards: what it fetched and did not settle goes back."""
+        connection: pika.BlockingConnection | None = None
+        with _driver_errors(doing):
+            try:
+                connection = pika.BlockingConnection(self._parameters)
+                _provide(connection, self._prefix)
+                return use(connection.channel())
+            finally:
+                _close(connection)
+
+    def _peek(self, channel: BlockingChannel, limit: int) -> list[bytes]:
+        found: list[bytes] = []
+        while len(found) < limit:
+            method, _, body = channel.basic_get(_dead(self._prefix))
+            if method is None:
+                break
+            found.append(body or b"")
+        return found
 
     def _on_channel(self, use: Callable[[BlockingChannel], _Result], doing: str) -> _Result:
         """Call ``use``, once more on a fresh connection if the one at hand turns out to be broken.
@@ -180,8 +241,8 @@ class AmqpBus:
                 except _DRIVER_ERRORS as error:
                     _log.info("bus.reconnecting", reason=repr(error))
                     self._drop()
-                    if isinstance(error, UnroutableError):  # a binding is gone, which looking doesn't show
-                        provide = _declare
+                    if isinstance(error, UnroutableError):
+                        provide = _repair
             if time.monotonic() < self._not_before:
                 raise Retryable(f"RabbitMQ failed while {doing}: it could not be reached a moment ago")
             with _driver_errors(doing):

@@ -73,6 +73,15 @@ class Bus(Protocol):
         """Raise ``Retryable`` unless the bus can be reached now (for ``/readyz``)."""
         ...
 
+    def dead(self, limit: int) -> Sequence[bytes]:
+        """Bodies of messages that no worker could use, the oldest first. They stay; a broker may drop one that is
+        looked at often. Raises ``Retryable``."""
+        ...
+
+    def purge_dead(self) -> int:
+        """Drop them all; returns how many. Raises ``Retryable``."""
+        ...
+
     def close(self) -> None:
         """Let go of connections. Never raises."""
         ...

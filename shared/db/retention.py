@@ -21,17 +21,17 @@ class Part(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Retired:
-    """A checkpoint a part of which nobody may use any more. ``key`` is the prefix of its weights."""
+class Spent:
+    """A checkpoint a part of which is of no more use. ``key`` is the prefix of its weights."""
 
     id: CheckpointId
     project_id: ProjectId
     key: str
 
 
-def surplus(tx: Tx, part: Part, keep: int) -> list[CheckpointId]:
+def surplus(tx: Tx, part: Part, keep: int) -> list[Spent]:
     """Checkpoints a part of which is neither in use nor to be kept. ``keep``: how many newest, per project."""
-    return [row["id"] for row in tx.all(_Q[f"surplus_{part.value}"], {"keep": keep})]
+    return [Spent(**row) for row in tx.all(_Q[f"surplus_{part.value}"], {"keep": keep})]
 
 
 def retire(tx: Tx, part: Part, checkpoints: Sequence[CheckpointId]) -> None:
@@ -39,9 +39,9 @@ def retire(tx: Tx, part: Part, checkpoints: Sequence[CheckpointId]) -> None:
     tx.run(_Q[f"retire_{part.value}"], {"ids": list(checkpoints)})
 
 
-def retired(tx: Tx, part: Part) -> list[Retired]:
+def retired(tx: Tx, part: Part) -> list[Spent]:
     """What is retired and may still have objects, the oldest first."""
-    return [Retired(**row) for row in tx.all(_Q[f"retired_{part.value}"])]
+    return [Spent(**row) for row in tx.all(_Q[f"retired_{part.value}"])]
 
 
 def mark_deleted(tx: Tx, part: Part, checkpoint: CheckpointId) -> None:

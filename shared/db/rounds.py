@@ -126,6 +126,17 @@ def checkpoint(tx: Tx, checkpoint_id: CheckpointId) -> Checkpoint:
     return _checkpoint(row)
 
 
+def usable_checkpoint(tx: Tx, checkpoint_id: CheckpointId) -> Checkpoint:
+    """As ``checkpoint``, to score with. Raises ``NotFound`` if retention has given its weights or its scores up."""
+    row = tx.one(_Q["get_checkpoint"], {"id": checkpoint_id})
+    if row is not None and (row["weights_retired_at"] or row["scores_retired_at"]):
+        raise NotFound(
+            f"checkpoint {checkpoint_id} was given up as surplus: newer ones are in use. WINNOW_RETENTION_WEIGHTS and "
+            "WINNOW_RETENTION_SCORES say how many are kept"
+        )
+    return checkpoint(tx, checkpoint_id)
+
+
 def curve(tx: Tx, project_id: ProjectId) -> list[CurvePoint]:
     """The learning curve, in order of rounds."""
     return [

@@ -59,22 +59,31 @@ def _run(*command: str, env: Mapping[str, str] | None = None, seconds: float = 1
 class Composed:
     """A copy of what is built and run, in a folder, as a Compose project of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, source: Path = ROOT, version: str = "test") -> None:
         self.folder = folder
         self.project = f"winnow-test-{uuid.uuid4().hex[:8]}"
-        for name in BUILT_FROM:
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns(*NOT_COPIED))
-        for name in BUILT_WITH:
-            shutil.copy(ROOT / name, folder / name)
+        self._copy(source)
         self.port = free_port()
         self.ui_url = f"http://127.0.0.1:{self.port}"
         self.api_key = ""
         self._env = {
             "COMPOSE_PROJECT_NAME": self.project,
-            "WINNOW_VERSION": "test",
+            "WINNOW_VERSION": version,
             "WINNOW_BIND": "127.0.0.1",
             **_for_these_images(),
         }
+
+    def become(self, source: Path, version: str) -> None:
+        """Another version's code and files, with the settings, secrets and data that are there."""
+        self._copy(source)
+        self._env["WINNOW_VERSION"] = version
+
+    def _copy(self, source: Path) -> None:
+        ignored = shutil.ignore_patterns(*NOT_COPIED)
+        for name in BUILT_FROM:
+            shutil.copytree(source / name, self.folder / name, ignore=ignored, dirs_exist_ok=True)
+        for name in BUILT_WITH:
+            shutil.copy(source / name, self.folder / name)
 
     def make_secrets(self) -> None:
         made = _run(str(self.folder / "deploy" / "make-secrets"), self.ui_url)

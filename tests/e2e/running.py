@@ -87,8 +87,10 @@ def database(url: str) -> Iterator[Database]:
 
 
 @contextmanager
-def running(database_url: str, env: Mapping[str, str], folder: Path) -> Iterator[Running]:
-    """The four services over a migrated database; ``env`` says which bus and store they use."""
+def running(
+    database_url: str, env: Mapping[str, str], folder: Path, own: Mapping[str, Mapping[str, str]] | None = None
+) -> Iterator[Running]:
+    """The four services over a migrated database; ``env`` says which bus and store they use, ``own`` is by service."""
     ui, api = free_port(), free_port()
     key = new_api_key()
     with database(database_url) as pool, pool.transaction() as tx:
@@ -103,6 +105,7 @@ def running(database_url: str, env: Mapping[str, str], folder: Path) -> Iterator
             **env,
         },
         folder / "logs",
+        own=own,
     )
     stack = Running(
         processes=processes,

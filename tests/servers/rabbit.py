@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from tests.servers import Unavailable
 from tests.servers.docker import Container, has_image
@@ -17,6 +17,9 @@ from tests.servers.process import Elsewhere, Process, Runner, free_port, wait_un
 IMAGE = "rabbitmq:4-management"
 PROGRAM = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 """Debian's server itself: the command of the same name in PATH changes the user and hides the log."""
+DEPLOYED = Path(__file__).parents[2] / "deploy" / "rabbitmq" / "rabbitmq.conf"
+LOADED = "/run/secrets/rabbitmq_definitions"
+"""Where the deployed configuration looks for the definitions."""
 
 
 class RabbitServer:
@@ -45,6 +48,11 @@ class RabbitServer:
         """End the server for good and let go of what it needed."""
         self._runner.stop()
         self._release()
+
+    def url_of(self, user: str, password: str) -> str:
+        """The address for somebody else."""
+        address = urlsplit(self.url)
+        return urlunsplit(address._replace(netloc=f"{user}:{password}@{address.hostname}:{address.port or 5672}"))
 
     def _answers(self) -> bool:
         """Whether the port is open and the server begins an AMQP connection, which it does only once it is ready."""
@@ -75,12 +83,27 @@ def find(scratch: Path, *, restartable: bool = False) -> RabbitServer:
     )
 
 
-def _installed(scratch: Path) -> RabbitServer:
+def find_deployed(scratch: Path, definitions: Path) -> RabbitServer:
+    """A RabbitMQ with the configuration of the deployment and these definitions, not yet started.
+
+    Its URL names no account that is there: use ``url_of``. Raises ``Unavailable``.
+    """
+    if has_image(IMAGE):
+        mounted = (f"{DEPLOYED}:/etc/rabbitmq/rabbitmq.conf:ro", f"{definitions}:{LOADED}:ro")
+        container = Container(IMAGE, 5672, {}, folders=mounted)
+        url = f"amqp://nobody:nothing@127.0.0.1:{container.host_port}/%2F"
+        return RabbitServer(url, container, container.remove)
+    if PROGRAM.exists() and os.geteuid() == 0:
+        return _installed(scratch, DEPLOYED.read_text().replace(LOADED, str(definitions)))
+    raise Unavailable(f"no RabbitMQ to configure: Docker has no {IMAGE}, and Debian's rabbitmq-server is not installed")
+
+
+def _installed(scratch: Path, configuration: str = "") -> RabbitServer:
     """Debian's server with every file, port and name of its own, so that it never meets one that runs already."""
     scratch.mkdir(parents=True, exist_ok=True)
     port, distribution_port, names_port = free_port(), free_port(), free_port()
     (scratch / "rabbitmq.conf").write_text(
-        f"listeners.tcp.1 = 127.0.0.1:{port}\nlog.console = true\nlog.file = false\n"
+        f"{configuration}\nlisteners.tcp.1 = 127.0.0.1:{port}\nlog.console = true\nlog.file = false\n"
     )
     (scratch / "enabled_plugins").write_text("[].\n")
     (scratch / "environment").touch()

@@ -1,6 +1,6 @@
 -- name: surplus_scores
 -- Checkpoints whose scores nothing will read: all but the newest one and the newest that are scored throughout.
-SELECT c.id, c.project_id FROM checkpoints c
+SELECT c.id, c.project_id, c.key FROM checkpoints c
 WHERE c.scores_retired_at IS NULL
   AND c.id <> (SELECT max(n.id) FROM checkpoints n WHERE n.project_id = c.project_id)
   AND c.id NOT IN (
@@ -15,7 +15,7 @@ ORDER BY c.id;
 
 -- name: surplus_weights
 -- Models that are neither among the newest, nor the best on the holdout, nor what a label came from, nor at work.
-SELECT c.id, c.project_id FROM checkpoints c
+SELECT c.id, c.project_id, c.key FROM checkpoints c
 WHERE c.weights_retired_at IS NULL
   AND c.id NOT IN (
       SELECT n.id FROM checkpoints n WHERE n.project_id = c.project_id ORDER BY n.id DESC LIMIT %(keep)s

@@ -40,4 +40,6 @@ WHERE c.project_id = %(project_id)s ORDER BY c.id;
 UPDATE checkpoints SET scored_at = clock_timestamp() WHERE id = %(id)s;
 
 -- name: latest_scored
-SELECT * FROM checkpoints WHERE project_id = %(project_id)s AND scored_at IS NOT NULL ORDER BY id DESC LIMIT 1;
+SELECT * FROM checkpoints
+WHERE project_id = %(project_id)s AND scored_at IS NOT NULL AND scores_retired_at IS NULL
+ORDER BY id DESC LIMIT 1;

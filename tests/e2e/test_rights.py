@@ -1,0 +1,147 @@
+"""The whole loop while each service has accounts of its own, with no right that it does not need."""
+
+from __future__ import annotations
+
+import re
+import threading
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+from psycopg2.extensions import make_dsn, parse_dsn
+
+from shared.db.roles import SERVICES, role
+from tests.e2e.running import PASSWORD, DigitsProject, Running, digits_project, oracle, running
+from tests.e2e.test_loop import SETTINGS, finish, local_env
+from tests.made_secrets import MadeSecrets
+from tests.servers.postgres import PostgresServer
+from tests.servers.rabbit import RabbitServer
+from tests.waiting import wait_for
+from winnow.client import Annotator
+from winnow.installing import install
+
+REFUSED = re.compile(r"permission denied|must be owner|ACCESS_REFUSED|InsufficientPrivilege")
+OWNER = "winnow_test_owner"
+Own = Mapping[str, Mapping[str, str]]
+
+
+def signed_in(url: str, user: str, password: str) -> str:
+    return str(make_dsn(**{**parse_dsn(url), "user": user, "password": password}))
+
+
+@pytest.fixture
+def admin_url(postgres: PostgresServer) -> Iterator[str]:
+    """An empty database that belongs to an owner who is no superuser; this is how its superuser gets in."""
+    url = postgres.create_database()
+    name = parse_dsn(url)["dbname"]
+    with psycopg2.connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute(f"CREATE ROLE {OWNER} LOGIN CREATEROLE PASSWORD 'owner'; ALTER SCHEMA public OWNER TO {OWNER}")
+        cursor.execute(f"ALTER DATABASE {name} OWNER TO {OWNER}; REVOKE ALL ON DATABASE {name} FROM PUBLIC")
+    yield url
+    postgres.drop_database(url)
+    with psycopg2.connect(postgres.url) as connection, connection.cursor() as cursor:
+        for account in (*map(role, SERVICES), OWNER):
+            cursor.execute(f"DROP ROLE IF EXISTS {account}")
+
+
+@pytest.fixture
+def accounts(admin_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Own:
+    """By service, the environment that signs it in to Postgres, with the rights that ``winnow migrate`` gives it."""
+    passwords = {service: uuid.uuid4().hex for service in SERVICES}
+    for service, password in passwords.items():
+        (tmp_path / f"postgres_{service}").write_text(password + "\n")
+    monkeypatch.setenv("WINNOW_ROLES_DIR", str(tmp_path))
+    for _ in range(2):  # a second time changes nothing, and must be allowed
+        list(install(signed_in(admin_url, OWNER, "owner")))
+    return {
+        service: {"WINNOW_DATABASE_URL": signed_in(admin_url, role(service), password)}
+        for service, password in passwords.items()
+    }
+
+
+def label_by_hand(stack: Running, project: DigitsProject) -> None:
+    """What an oracle never does: let tasks go, skip one, take an answer back, sign out."""
+    stack.add_user("bob")
+    base = f"/v1/projects/{project.id}"
+    with Annotator(stack.ui_url) as bob:
+        bob.sign_in("bob", PASSWORD)
+        wait_for(lambda: bool(bob.lease(project.id, 3)[0]), "tasks")
+        first, second, third = bob.lease(project.id, 3)[0]
+        held = {"leases": [{"task_id": each.task_id, "fence": each.fence} for each in (first, second, third)]}
+        assert len(bob._call("POST", f"{base}/leases/renew", json=held).json()["held"]) == 3
+        bob.submit(project.id, first, bob.classes(project.id)[0]["id"])
+        bob._call("POST", f"{base}/undo", json={})
+        bob._call("POST", f"{base}/tasks/{second.task_id}/skip", json={"fence": second.fence})
+        bob._call("POST", f"{base}/leases/release", json=held)
+        for page in ("/", f"/projects/{project.id}", f"/projects/{project.id}/label", f"{base}/state"):
+            bob._call("GET", page)
+        bob._client.post("/sign-out")
+
+
+def manage(stack: Running, project: DigitsProject, folder: Path) -> None:
+    """What integrations do, beyond uploading."""
+    with stack.client() as client:
+        client.pause(project.id)
+        client.set_settings(project.id, {"seed": 7})
+        client.start(project.id)
+        client.requeue(project.id)
+        for part in ("", "/state", "/rounds", "/checkpoints", "/jobs", "/events", "/images"):
+            client._call("GET", f"/v1/projects/{project.id}{part}")
+        (image,) = client._call("GET", f"/v1/projects/{project.id}/images?limit=1").json()["items"]
+        for part in ("", "/content", "/prediction"):
+            client._call("GET", f"/v1/projects/{project.id}/images/{image['id']}{part}")
+        for form in ("csv", "zip"):
+            client.export(project.id, form, folder / f"export.{form}")
+
+
+def loop(stack: Running, folder: Path) -> None:
+    project = digits_project(stack, pool=300, holdout=150, **SETTINGS)
+    label_by_hand(stack, project)
+    annotator = oracle(stack, project, "ann")
+    done = threading.Event()
+    thread = annotator.in_thread(done.is_set)
+    wait_for(lambda: bool(stack.rows("SELECT 1 FROM checkpoints WHERE scored_at IS NOT NULL")), "a scored model", 300)
+    manage(stack, project, folder)
+    finish(stack, project)
+    done.set()
+    thread.join(30)
+    for url in (stack.ui_url, stack.api_url):
+        with Annotator(url) as anybody:
+            anybody._call("GET", "/readyz")
+            anybody._call("GET", "/metrics")
+
+
+def refusals(folder: Path) -> list[str]:
+    lines = [line for log in (folder / "logs").glob("*.log") for line in log.read_text().splitlines()]
+    assert any("job.done" in line for line in lines), "the logs are those of services that worked"
+    return [line for line in lines if REFUSED.search(line)]
+
+
+def environment(folder: Path, **more: str) -> dict[str, Any]:
+    """Retention at work as well: it deletes while the loop runs."""
+    kept = {"WINNOW_RETENTION_SCORES": "1", "WINNOW_RETENTION_WEIGHTS": "1", "WINNOW_RETENTION_EVERY_S": "1"}
+    return {**local_env(folder), **kept, **more}
+
+
+def test_the_loop_with_an_account_in_postgres_for_each_service(admin_url: str, accounts: Own, tmp_path: Path) -> None:
+    with running(admin_url, environment(tmp_path), tmp_path, accounts) as stack:
+        loop(stack, tmp_path)
+    assert refusals(tmp_path) == []
+
+
+def test_the_loop_with_an_account_in_rabbitmq_for_each_service_too(
+    admin_url: str, accounts: Own, deployed_rabbit: RabbitServer, deployed_secrets: MadeSecrets, tmp_path: Path
+) -> None:
+    own = {
+        service: {
+            **accounts[service],
+            "WINNOW_BUS_URL": deployed_rabbit.url_of(service, deployed_secrets[f"rabbitmq_{service}"]),
+        }
+        for service in SERVICES
+    }
+    with running(admin_url, environment(tmp_path, WINNOW_BUS_KIND="amqp"), tmp_path, own) as stack:
+        loop(stack, tmp_path)
+    assert refusals(tmp_path) == []
