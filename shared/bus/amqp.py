@@ -33,7 +33,7 @@ from pika.exceptions import (
     UnroutableError,
 )
 
-from shared.bus.base import Delivery
+from shared.bus.base import Delivery, Standing
 from shared.bus.wire import decode, encode
 from shared.domain import JobKind, WakeUp
 from shared.errors import Conflict, Invalid, Retryable
@@ -189,6 +189,15 @@ class AmqpBus:
 
     def check(self) -> None:
         self._on_channel(lambda channel: channel.exchange_declare(self._prefix, passive=True), "being checked")
+
+    def standing(self) -> Standing:
+        def look(channel: BlockingChannel) -> Standing:
+            found = {kind: channel.queue_declare(_queue(self._prefix, kind), passive=True).method for kind in JobKind}
+            dead = channel.queue_declare(_dead(self._prefix), passive=True).method
+            listening = {kind: int(queue.consumer_count) for kind, queue in found.items()}
+            return Standing(listening=listening, dead=int(dead.message_count))
+
+        return self._apart(look, "counting listeners")
 
     def dead(self, limit: int) -> list[bytes]:
         return self._apart(lambda channel: self._peek(channel, limit), "looking at dead letters")

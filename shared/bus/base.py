@@ -7,7 +7,7 @@ deaf silently (``Retryable`` from ``poll``).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,6 +20,16 @@ class Delivery:
 
     wakeup: WakeUp
     tag: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """What a bus knows of itself now."""
+
+    listening: Mapping[JobKind, int]
+    """Workers that wait for a wake-up. One with a job in hand may not be among them."""
+    dead: int
+    """Messages that no worker could use."""
 
 
 class Subscription(Protocol):
@@ -71,6 +81,10 @@ class Bus(Protocol):
 
     def check(self) -> None:
         """Raise ``Retryable`` unless the bus can be reached now (for ``/readyz``)."""
+        ...
+
+    def standing(self) -> Standing:
+        """Who waits for what. Raises ``Retryable``."""
         ...
 
     def dead(self, limit: int) -> Sequence[bytes]:

@@ -11,12 +11,12 @@ import selectors
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
 
-from shared.bus.base import Delivery
+from shared.bus.base import Delivery, Standing
 from shared.bus.wire import decode, encode
 from shared.domain import JobId, JobKind, WakeUp
 from shared.errors import Conflict, Invalid, Retryable
@@ -70,6 +70,19 @@ class LocalBus:
     def subscribe(self, kinds: Sequence[JobKind]) -> LocalSubscription:
         return LocalSubscription(self._database_url, kinds)
 
+    def standing(self) -> Standing:
+        with (
+            _driver_errors("counting listeners"),
+            closing(_connect(self._database_url, "publisher")) as connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(
+                "SELECT application_name FROM pg_stat_activity WHERE datname = current_database()"
+                " AND application_name LIKE 'winnow worker %'"
+            )
+            heard = [kind for (name,) in cursor.fetchall() for kind in name.split()[-1].split(",")]
+        return Standing(listening={kind: heard.count(kind.value) for kind in JobKind}, dead=0)
+
     def dead(self, limit: int) -> list[bytes]:
         return []  # what can't be read is dropped where it is heard
 
@@ -119,7 +132,7 @@ class LocalSubscription:
         self._paused = False
         self._handed_out = 0
         with _driver_errors("subscribing"):
-            self._connection = _connect(database_url, "worker")
+            self._connection = _connect(database_url, f"worker {','.join(kind.value for kind in kinds)}")
             with self._connection.cursor() as cursor:
                 cursor.execute(f"LISTEN {CHANNEL}")
         self._selector = selectors.DefaultSelector()

@@ -6,19 +6,27 @@ checked, and identity columns filled, with the owner's rights.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from typing import Any
 
 import psycopg2
 import psycopg2.extensions
 from psycopg2 import sql
 
-from shared.db.pool import translate
+from shared.db.pool import Tx, translate
 from shared.telemetry import logger
 
 log = logger(__name__)
 SERVICES = ("api", "ui", "trainer", "scorer")
 READ = "SELECT"
 _LOCK = 0x57524F4C
+_RIGHT = re.compile(r"[A-Z]+(?: \([^)]*\))?")
+_HAS = """
+SELECT CASE WHEN %(columns)s::text[] = '{}' THEN has_table_privilege(%(account)s, %(table)s, %(right)s)
+       ELSE (SELECT bool_and(has_column_privilege(%(account)s, %(table)s, name, %(right)s))
+             FROM unnest(%(columns)s::text[]) AS name) END AS has
+"""
 
 # Every service moves rounds on, and the sweeper runs in three of the four.
 _LOOP: Mapping[str, str] = {
@@ -43,6 +51,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "images": "SELECT, INSERT, UPDATE",
         "labels": "SELECT, INSERT, UPDATE",
         "api_keys": "SELECT, UPDATE (last_used_at)",
+        "users": "SELECT (id, username)",  # exports name who answered
     },
     "ui": {
         **_LOOP,
@@ -59,6 +68,25 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
 def role(service: str) -> str:
     """The name of a service's account."""
     return f"winnow_{service}"
+
+
+def standing(tx: Tx) -> tuple[list[str], list[str]]:
+    """The services' accounts that there are, and the rights that they lack, a sentence each."""
+    known = {row["rolname"] for row in tx.all("SELECT rolname FROM pg_roles")}
+    accounts = [service for service in SERVICES if role(service) in known]
+    wanted = [
+        {"service": service, "account": role(service), "table": table, **_parsed(right)}
+        for service in accounts
+        for table, rights in RIGHTS[service].items()
+        for right in _RIGHT.findall(rights)
+    ]
+    lacking = [right for right in wanted if not (tx.one(_HAS, right) or {})["has"]]
+    return accounts, [f"{right['account']} may not {right['right']} {right['table']}" for right in lacking]
+
+
+def _parsed(right: str) -> dict[str, Any]:
+    verb, _, columns = right.partition(" (")
+    return {"right": verb, "columns": [name.strip() for name in columns.rstrip(")").split(",")] if columns else []}
 
 
 def ensure_roles(url: str, passwords: Mapping[str, str]) -> None:

@@ -52,3 +52,10 @@ def pick_device(name: str | None) -> torch.device:
         reason = str(error).partition("\n")[0]
         raise Permanent(f"the device {name!r} was asked for, but it can't be used here: {reason}") from error
     return device
+
+
+def usable_gpus() -> list[str]:
+    """The names of the GPUs that PyTorch can use; none if the driver is too old for it."""
+    if not torch.cuda.is_available():
+        return []
+    return [torch.cuda.get_device_properties(index).name for index in range(torch.cuda.device_count())]

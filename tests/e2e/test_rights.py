@@ -73,8 +73,9 @@ def label_by_hand(stack: Running, project: DigitsProject) -> None:
         held = {"leases": [{"task_id": each.task_id, "fence": each.fence} for each in (first, second, third)]}
         assert len(bob._call("POST", f"{base}/leases/renew", json=held).json()["held"]) == 3
         bob.submit(project.id, first, bob.classes(project.id)[0]["id"])
-        bob._call("POST", f"{base}/undo", json={})
+        again = bob._call("POST", f"{base}/undo", json={}).json()["task"]
         bob._call("POST", f"{base}/tasks/{second.task_id}/skip", json={"fence": second.fence})
+        held["leases"].append({"task_id": again["task_id"], "fence": again["fence"]})
         bob._call("POST", f"{base}/leases/release", json=held)
         for page in ("/", f"/projects/{project.id}", f"/projects/{project.id}/label", f"{base}/state"):
             bob._call("GET", page)
@@ -103,7 +104,7 @@ def loop(stack: Running, folder: Path) -> None:
     annotator = oracle(stack, project, "ann")
     done = threading.Event()
     thread = annotator.in_thread(done.is_set)
-    wait_for(lambda: bool(stack.rows("SELECT 1 FROM checkpoints WHERE scored_at IS NOT NULL")), "a scored model", 300)
+    wait_for(lambda: bool(stack.rows("SELECT 1 FROM checkpoints WHERE scored_at IS NOT NULL")), "a scored model", 120)
     manage(stack, project, folder)
     finish(stack, project)
     done.set()

@@ -257,3 +257,16 @@ def test_a_url_that_is_none_is_refused_without_showing_it() -> None:
 def test_the_settings_choose_this_bus(amqp_url: str, database_url: str) -> None:
     with closing(open_bus(BusSettings(kind="amqp", url=amqp_url), database_url)) as bus:
         bus.check()
+
+
+def test_dead_letters_are_counted_shown_without_being_lost_and_dropped(
+    bus: AmqpBus, broker: BlockingChannel, unique: str
+) -> None:
+    bodies = [b"first", b"second", b"third"]
+    for body in bodies:
+        broker.basic_publish(f"{unique}.dead", "", body)
+    wait_for(lambda: bus.standing().dead == 3, "the dead letters")
+    assert bus.dead(limit=2) == bodies[:2]
+    wait_for(lambda: bus.standing().dead == 3, "those that were looked at to be back")
+    assert bus.purge_dead() == 3
+    assert bus.standing().dead == 0

@@ -152,3 +152,15 @@ def test_a_bus_that_can_be_reached_passes_its_check(bus: Bus) -> None:
 def test_a_subscription_to_nothing_is_refused(bus: Bus) -> None:
     with pytest.raises(Invalid):
         bus.subscribe([])
+
+
+def test_those_who_listen_are_counted_by_kind(bus: Bus, trainer: Subscription) -> None:
+    with closing(bus.subscribe([JobKind.SCORE, JobKind.TRAIN])) as other:
+        trainer.poll(0)
+        other.poll(0)
+        assert bus.standing().listening == {
+            JobKind.EMBED: 0,
+            JobKind.TRAIN: 2,
+            JobKind.SCORE: 1,
+            JobKind.SELECT: 0,
+        }

@@ -84,7 +84,7 @@ def test_what_is_no_wakeup_is_passed_over(bus: LocalBus, database_url: str) -> N
 
 def test_a_worker_notices_that_its_connection_is_gone(bus: LocalBus, database_url: str) -> None:
     with closing(bus.subscribe([JobKind.TRAIN])) as subscription:
-        cut(database_url, "winnow worker")
+        cut(database_url, "winnow worker train")
         with pytest.raises(Retryable):
             hear(subscription)
         with pytest.raises(Retryable):

@@ -147,7 +147,7 @@ def test_a_refused_login_and_a_missing_vhost_are_told_apart(url_of: Sign, deploy
     ):
         bus.check()
     elsewhere = url_of("api").removesuffix("%2F") + quote("nowhere")
-    with closing(AmqpBus(elsewhere)) as bus, pytest.raises(Retryable, match="virtual host.*nowhere"):
+    with closing(AmqpBus(elsewhere)) as bus, pytest.raises(Retryable, match=r"virtual host.*nowhere"):
         bus.check()
 
 

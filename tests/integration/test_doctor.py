@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,8 @@ def fail_a_job(world: World) -> int:
 
 
 def test_a_system_that_is_well_needs_no_advice_but_to_back_up(world: World) -> None:
-    found = findings(world)
+    with closing(world.system.bus.subscribe(list(JobKind))):
+        found = findings(world)
     assert {about for about, finding in found.items() if finding.verdict != "ok"} <= {"backup", "disk"}
     assert "winnow backup" in found["backup"].advice
 
@@ -44,6 +46,13 @@ def test_a_backup_is_remembered(world: World) -> None:
     with world.system.ledger.transaction() as tx:
         events.record(tx, None, "system", "backup.done")
     assert findings(world)["backup"].verdict == "ok"
+
+
+def test_kinds_of_work_that_nobody_listens_for_are_named(world: World) -> None:
+    with closing(world.system.bus.subscribe([JobKind.EMBED, JobKind.SCORE, JobKind.SELECT])):
+        listeners = findings(world)["listeners"]
+    assert listeners.verdict == "warn"
+    assert listeners.advice.endswith("start what does train")
 
 
 def test_a_schema_that_is_behind_is_a_failure(database_url: str, tmp_path: Path) -> None:
@@ -79,3 +88,12 @@ def test_dead_jobs_are_counted_listed_shown_and_tried_again(
 def test_which_dead_jobs_must_be_said(world: World, migrated_database_url: str) -> None:
     result = CliRunner().invoke(app, ["dead", "requeue", "--database", migrated_database_url])
     assert result.exit_code != 0
+
+
+@pytest.mark.parametrize(("device", "verdict"), [("cpu", "ok"), ("cuda", "FAIL")])
+def test_a_gpu_is_missed_only_where_one_is_wanted(
+    world: World, monkeypatch: pytest.MonkeyPatch, device: str, verdict: str
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setenv("WINNOW_WORKER_DEVICE", device)
+    assert findings(world)["gpu"].verdict == verdict

@@ -277,7 +277,10 @@ def test_a_process_that_is_killed_while_deleting_leaves_nothing_behind_for_good(
         [sys.executable, "-m", "winnow.cli", "prune"],
         env=environment(migrated_database_url, tmp_path / "objects"),
     )
-    left = lambda: sum(1 for _ in world.system.store.list(scores_of(world.id, made[0])))  # noqa: E731
+
+    def left() -> int:
+        return sum(1 for _ in world.system.store.list(scores_of(world.id, made[0])))
+
     wait_for(lambda: left() < many, "the first objects to go")
     child.send_signal(signal.SIGKILL)
     child.wait()

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 
 import psycopg2
 import pytest
 from psycopg2.extensions import make_dsn, parse_dsn
+from pydantic import SecretStr
 
 from shared.db import copying, roles
+from shared.db.pool import Database
 from shared.db.roles import RIGHTS, SERVICES, ensure_roles, role
+from shared.settings import DatabaseSettings
 
 
 @pytest.fixture
@@ -49,6 +53,7 @@ def test_every_table_has_been_thought_of() -> None:
         ("ui", "INSERT INTO users (username, display_name, password_hash) VALUES ('x', 'x', 'x')"),
         ("api", "SELECT password_hash FROM users"),
         ("api", "SELECT * FROM sessions"),
+        ("trainer", "SELECT username FROM users"),
         ("api", "UPDATE api_keys SET scopes = ARRAY['manage']"),
         ("api", "INSERT INTO api_keys (name, prefix, key_sha256, scopes) VALUES ('x', 'x', '', ARRAY['read'])"),
         ("trainer", "SELECT * FROM users"),
@@ -79,6 +84,16 @@ def test_doing_it_again_takes_away_what_was_given_by_hand(owner_url: str, passwo
     ensure_roles(owner_url, passwords)
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
         as_service(owner_url, "trainer", passwords["trainer"], "SELECT * FROM users")
+
+
+def test_a_right_that_is_missing_is_named(owner_url: str, passwords: dict[str, str]) -> None:
+    with psycopg2.connect(owner_url) as connection, connection.cursor() as cursor:
+        cursor.execute(f"REVOKE UPDATE ON jobs FROM {role('scorer')}; REVOKE ALL ON users FROM {role('api')}")
+    database = Database(DatabaseSettings(url=SecretStr(owner_url), pool_size=1))
+    with closing(database), database.transaction() as tx:
+        accounts, lacking = roles.standing(tx)
+    assert accounts == list(SERVICES)
+    assert lacking == ["winnow_api may not SELECT users", "winnow_scorer may not UPDATE jobs"]
 
 
 def test_the_server_never_sees_a_password(owner_url: str, passwords: dict[str, str]) -> None:

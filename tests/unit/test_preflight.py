@@ -40,6 +40,9 @@ def test_good_secrets_pass(folder: Path) -> None:
         "changeme_changeme_changeme",
         "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
         "123123123123123123123123",
+        "12345678901234567890",
+        "zyxwvutsrqponmlkjihg",
+        "Tr0ub4dorTr0ub4dorTr0ub4dor",
         "short",
     ],
 )
@@ -72,3 +75,8 @@ def test_an_address_with_an_old_password_is_found(folder: Path) -> None:
 def test_an_address_of_a_server_of_your_own_may_hold_any_password(folder: Path) -> None:
     (folder / "database_url_api").write_text("postgresql://me:mine@db.example.org/winnow?sslmode=verify-full")
     assert list(problems(folder)) == []
+
+
+def test_a_password_that_breaks_the_address_made_of_it_is_refused(folder: Path) -> None:
+    (folder / "postgres_api").write_text("f00t-b4ll/h0rse@c4stle:9")
+    assert only_problem(folder).startswith("postgres_api has characters")
