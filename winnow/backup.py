@@ -1,346 +1,198 @@
-"""``winnow backup`` and ``winnow restore``: the database at one moment, and every object that it may refer to.
+"""``winnow backup``: the database as it was at one moment, and every object that its rows refer to.
 
-An object is written whole before the row that refers to it is committed, and never changed. So a backup takes its
-snapshot of the database first and copies objects after that: whatever the snapshot needs is there. An object that an
-earlier backup brought is not fetched again.
-
-Layout::
-
-    <folder>/objects/<key>                             shared by all snapshots
-    <folder>/snapshots/<time>/manifest.json            written last: what has none is no snapshot
-    <folder>/snapshots/<time>/tables/<table>.csv.gz
-    <folder>/snapshots/<time>/objects.csv.gz           key, bytes, SHA-256; in order of key
+An object is written whole and never changed, and before the row that refers to it is committed. So the database is read
+first, then the objects are copied: all that the rows need is there, as retention deletes nothing meanwhile. What is
+written after that moment is copied too, and does no harm.
 """
 
 from __future__ import annotations
 
-import csv
 import gzip
-import hashlib
-import io
 import json
-import os
-import re
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
-from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, TypeVar, cast
 
-from shared.db import copying
-from shared.errors import Conflict, Invalid, NotFound, Permanent, WinnowError
-from shared.store.base import Store
-from shared.store.disk import DiskStore
+from shared.db import contents, events, projects
+from shared.db.copying import Session, deletion_held_off, snapshot
+from shared.db.migrate import migrations
+from shared.db.pool import Database
+from shared.errors import Conflict
+from shared.store.base import features_info_key, features_key, image_key, pixels_key
+from winnow.copying import Copier, Done, Need, in_order, merged
+from winnow.places import Place
+from winnow.snapshots import INDEX, JOURNAL, Folder, HashingFile, Manifest, TableCopy, disk_errors, new_name, to_line
 
-FORMAT = 1
-Item = TypeVar("Item")
 THREADS = 8
-"""Objects on their way at once; each is held in memory."""
-_AT_ONCE = 256
-_IMAGE = re.compile(r"projects/\d+/images/([0-9a-f]{64})")
-_NOT_KEPT = ("checks/",)  # what services write to see whether they can
+"""Objects copied at once: what takes time is mostly the store's answer."""
+PROBLEMS_KEPT = 1000
+_NEEDED = "needed.jsonl.gz"
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stored:
-    """An object in a backup. ``sha256`` is hexadecimal."""
+class Report:
+    """What a backup did. ``fetched`` objects and their bytes came from the store; the others were there already."""
 
-    key: str
-    bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Manifest:
-    """What a snapshot holds. ``columns``, ``rows`` and ``sha256`` (of the CSV, uncompressed) are by table."""
-
-    format: int
-    name: str
-    winnow: str
-    migration: int
-    columns: Mapping[str, Sequence[str]]
-    rows: Mapping[str, int]
-    sha256: Mapping[str, str]
-    objects: int
-    objects_bytes: int
-    objects_sha256: str
-    fetched: int
-    """Objects that this backup had to fetch; the others came with earlier ones."""
-
-
-class Backups:
-    """The snapshots in a folder. One process at a time may write to it."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._snapshots = folder / "snapshots"
-
-    def all(self) -> list[Manifest]:
-        """Whole snapshots, the newest first."""
-        names = sorted((p.parent.name for p in self._snapshots.glob("*/manifest.json")), reverse=True)
-        return [self._manifest(name) for name in names if not name.startswith(".")]
-
-    def get(self, name: str | None = None) -> Manifest:
-        """By name, or the newest. Raises ``NotFound``."""
-        found = [m for m in self.all() if name in (None, m.name)]
-        if not found:
-            wanted = f"snapshot {name}" if name else "snapshot"
-            raise NotFound(f"there is no {wanted} in {self._folder}")
-        return found[0]
-
-    def create(self, database_url: str, store: Store) -> Manifest:
-        """Back up. Raises ``Permanent``, with everything else kept, if an object is damaged where it comes from."""
-        name = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%S.%fZ")
-        unfinished = self._snapshots / f".{name}"
-        (unfinished / "tables").mkdir(parents=True)
-        known = {}
-        if earlier := self.all():
-            known = {stored.key: stored for stored in self.objects(earlier[0])}
-        with copying.snapshot(database_url) as database:
-            dumps = {table: _dump(database, table, _table(unfinished, table)) for table in copying.TABLES}
-            columns = {table: database.columns(table) for table in copying.TABLES}
-            database.release()
-            objects = _Copied(self._objects(), known, unfinished / "objects.csv.gz")
-            objects.take(store)
-        if objects.damaged:
-            shutil.rmtree(unfinished)
-            raise Permanent(
-                "the object store holds damaged images, so nothing was backed up under a new name: "
-                + ", ".join(objects.damaged[:20])
-            )
-        manifest = Manifest(
-            format=FORMAT,
-            name=name,
-            winnow=version("winnow"),
-            migration=database.migration,
-            columns=columns,
-            rows={table: rows for table, (rows, _) in dumps.items()},
-            sha256={table: digest for table, (_, digest) in dumps.items()},
-            objects=objects.count,
-            objects_bytes=objects.bytes,
-            objects_sha256=_digest(unfinished / "objects.csv.gz"),
-            fetched=objects.fetched,
-        )
-        (unfinished / "manifest.json").write_text(json.dumps(asdict(manifest), indent=1))
-        _flush(unfinished)
-        unfinished.rename(self._snapshots / name)
-        _flush_folder(self._snapshots)
-        return manifest
-
-    def objects(self, manifest: Manifest) -> Iterator[Stored]:
-        """Every object of a snapshot, in order of key."""
-        with gzip.open(self._snapshots / manifest.name / "objects.csv.gz", "rt", newline="") as lines:
-            for key, size, sha256 in csv.reader(lines):
-                yield Stored(key=key, bytes=int(size), sha256=sha256)
-
-    def damage(self, manifest: Manifest) -> Iterator[str]:
-        """Read all of a snapshot; say what isn't as it was written, a sentence each."""
-        folder = self._snapshots / manifest.name
-        for table in copying.TABLES:
-            try:
-                with gzip.open(_table(folder, table)) as body:
-                    whole = _hexdigest(body) == manifest.sha256[table]
-            except (OSError, EOFError):
-                whole = False
-            if not whole:
-                yield f"the table {table} is damaged or missing"
-        if _digest(folder / "objects.csv.gz") != manifest.objects_sha256:
-            yield "the list of objects is damaged"
-            return
-        kept = self._objects()
-        with ThreadPoolExecutor(THREADS) as pool:
-            for part in _parts(self.objects(manifest)):
-                yield from filter(None, pool.map(lambda stored: _damage_of(kept, stored), part))
-
-    def restore(self, manifest: Manifest, database_url: str, store: Store) -> None:
-        """Fill an empty database and the store. Objects that are there already are left as they are.
-
-        Raises ``Invalid`` if the snapshot is damaged, before anything is written to the database; ``Conflict`` if the
-        database isn't empty or the snapshot was made by a newer version.
-        """
-        from shared.db.migrate import migrate
-
-        if damage := list(islice(self.damage(manifest), 20)):
-            raise Invalid(f"the snapshot {manifest.name} can't be restored: {'; '.join(damage)}")
-        kept = self._objects()
-        migrate(database_url, upto=manifest.migration)
-        copying.require_empty(database_url)
-        with ThreadPoolExecutor(THREADS) as pool:
-            for part in _parts(self.objects(manifest)):
-                for _ in pool.map(lambda stored: _put_back(kept, store, stored), part):
-                    pass  # raises what went wrong
-        copying.load(database_url, _Dump(self._snapshots / manifest.name, manifest))
-        migrate(database_url)
-
-    def keep(self, newest: int) -> tuple[int, int]:
-        """Remove all but the newest snapshots, and the objects of none; returns how many of both."""
-        kept, gone = self.all()[:newest], self.all()[newest:]
-        for manifest in gone:
-            shutil.rmtree(self._snapshots / manifest.name)
-        for unfinished in self._snapshots.glob(".*"):
-            shutil.rmtree(unfinished)
-        wanted = {stored.key for manifest in kept for stored in self.objects(manifest)}
-        objects = self._objects()
-        removed = [key for key in objects.list("") if key not in wanted]
-        for key in removed:
-            objects.delete(key)
-        return len(gone), len(removed)
-
-    def _objects(self) -> DiskStore:
-        return DiskStore(self._folder / "objects")
-
-    def _manifest(self, name: str) -> Manifest:
-        try:
-            values = json.loads((self._snapshots / name / "manifest.json").read_text())
-            if values["format"] != FORMAT:
-                raise Conflict(f"the snapshot {name} has the format {values['format']}: use the Winnow that made it")
-            return Manifest(**values)
-        except (ValueError, KeyError, TypeError) as error:
-            raise Invalid(f"the manifest of the snapshot {name} can't be read: {error}") from error
-
-
-class _Copied:
-    """The objects of the store, brought to the backup's folder as far as they aren't there, and listed in a file."""
-
-    def __init__(self, kept: DiskStore, known: Mapping[str, Stored], listing: Path) -> None:
-        self.count = self.bytes = self.fetched = 0
-        self.damaged: list[str] = []
-        self._kept = kept
-        self._known = known
-        self._listing = listing
-
-    def take(self, store: Store) -> None:
-        keys = (key for key in store.list("") if not key.startswith(_NOT_KEPT))
-        with (
-            gzip.open(self._listing, "wt", newline="") as lines,
-            ThreadPoolExecutor(THREADS) as pool,
-        ):
-            out = csv.writer(lines)
-            for part in _parts(keys):
-                for stored, fetched in filter(None, pool.map(lambda key: self._one(store, key), part)):
-                    out.writerow([stored.key, stored.bytes, stored.sha256])
-                    self.count += 1
-                    self.bytes += stored.bytes
-                    self.fetched += fetched
-                    image = _IMAGE.fullmatch(stored.key)
-                    if image and image[1] != stored.sha256:
-                        self.damaged.append(stored.key)
-                        self._kept.delete(stored.key)  # so that the next backup looks again
-
-    def _one(self, store: Store, key: str) -> tuple[Stored, bool] | None:
-        """None for an object that was removed since the listing."""
-        known = self._known.get(key)
-        if known is not None and self._kept.size(key) == known.bytes:
-            return known, False
-        try:
-            body, fetched = self._kept.get(key), False  # left by a backup that was interrupted
-        except NotFound:
-            try:
-                body, fetched = store.get(key), True
-            except NotFound:
-                return None
-            self._kept.put_bytes(key, body)
-        return Stored(key=key, bytes=len(body), sha256=hashlib.sha256(body).hexdigest()), fetched
-
-
-@dataclass(frozen=True)
-class _Dump:
-    """A snapshot's tables, as ``copying.load`` reads them."""
-
-    folder: Path
     manifest: Manifest
-
-    @property
-    def columns(self) -> Mapping[str, Sequence[str]]:
-        return self.manifest.columns
-
-    @property
-    def rows(self) -> Mapping[str, int]:
-        return self.manifest.rows
-
-    @contextmanager
-    def open(self, table: str) -> Iterator[BinaryIO]:
-        with gzip.open(_table(self.folder, table)) as body:
-            yield cast(BinaryIO, body)
+    fetched: int
+    fetched_bytes: int
+    removed: tuple[str, ...] = ()
+    """Snapshots that were removed to keep only so many."""
 
 
-class _Hashing(io.RawIOBase):
-    """Passes on what is written, and its digest with it."""
+def back_up(at: Place, root: Path, *, keep: int | None, threads: int = THREADS, say: Say) -> Report:
+    """Make a snapshot in the folder ``root``; with ``keep``, remove those before the so many newest sound ones.
 
-    def __init__(self, out: gzip.GzipFile) -> None:
-        self.digest = hashlib.sha256()
-        self._out = out
+    What is damaged or missing in the store is told through ``say`` and in the manifest, and the rest is backed up.
+    Only a sound snapshot is noted in the audit log as ``backup.done``. Raises ``Conflict`` if another command works in
+    the folder or the schema is not this version's; ``Retryable``, ``Permanent`` for what stops it: run again, it goes
+    on where it stopped.
+    """
+    folder = Folder(root)
+    with disk_errors(root), folder.writing(), deletion_held_off(at.database_url):
+        report = _Backup(at, folder, threads, say).run()
+    if report.manifest.sound:
+        _record(at, report)
+        if keep is not None:
+            with disk_errors(root), folder.writing():
+                removed, size = folder.keep_newest(keep)
+            if removed:
+                say(f"removed {', '.join(removed)}: {size:,} bytes of objects that no other snapshot has")
+            return replace(report, removed=tuple(removed))
+    return report
 
-    def writable(self) -> bool:
-        return True
 
-    def write(self, data: bytes) -> int:  # type: ignore[override]
-        self.digest.update(data)
-        return self._out.write(data)
+class _Backup:
+    """One snapshot in the making."""
+
+    def __init__(self, at: Place, folder: Folder, threads: int, say: Say) -> None:
+        self._at = at
+        self._folder = folder
+        self._threads = threads
+        self._say = say
+        self._problems: list[str] = []
+        self._problem_count = 0
+
+    def run(self) -> Report:
+        now = datetime.now(UTC)
+        name = new_name(now)
+        journals = self._folder.journals()
+        names = self._folder.names()
+        known = [*journals, *([self._folder.index(self._folder.manifest(names[-1]))] if names else [])]
+        partial = self._folder.begin(name)
+        with snapshot(self._at.database_url) as session:
+            migration = _checked_migration(session)
+            tables = tuple(_copy_table(session, table, partial / "tables") for table in session.tables())
+            counters = tuple(session.counters())
+            _write_needs(session, partial / _NEEDED)
+        self._say(f"database: {sum(table.rows for table in tables):,} rows of {len(tables)} tables")
+        work = merged(self._at.store.entries("projects/"), _needs(partial / _NEEDED), known)
+        copier = Copier(self._at.store, self._folder.vault)
+        objects = size = fetched = fetched_bytes = 0
+        index = HashingFile(partial / INDEX)
+        with (partial / JOURNAL).open("wb", buffering=0) as journal:  # what dies with the process is copied again
+            for done in in_order(copier.copy, work, self._threads):
+                self._note(done)
+                if done.fetched is not None:
+                    fetched, fetched_bytes = fetched + 1, fetched_bytes + done.fetched
+                if done.kept is not None:
+                    journal.write(to_line(done.kept))
+                    index.write(to_line(done.kept))
+                    objects, size = objects + 1, size + done.kept.size
+        (partial / _NEEDED).unlink()
+        manifest = Manifest(
+            name=name,
+            taken_at=now.isoformat(),
+            version=version("winnow"),
+            migration=migration,
+            tables=tables,
+            counters=counters,
+            objects=objects,
+            bytes=size,
+            index_sha256=index.close(),
+            problem_count=self._problem_count,
+            problems=tuple(self._problems),
+        )
+        self._folder.finish(partial, manifest)
+        return Report(manifest=manifest, fetched=fetched, fetched_bytes=fetched_bytes)
+
+    def _note(self, done: Done) -> None:
+        if done.problem is None:
+            return
+        self._problem_count += 1
+        self._say(done.problem)
+        if len(self._problems) < PROBLEMS_KEPT:
+            self._problems.append(done.problem)
 
 
-def _dump(database: copying.Snapshot, table: str, path: Path) -> tuple[int, str]:
-    """Rows, and the digest of the CSV."""
-    with gzip.open(path, "wb", compresslevel=6) as packed:
-        out = _Hashing(packed)
-        rows = database.dump(table, cast(BinaryIO, out))
-    return rows, out.digest.hexdigest()
+def _checked_migration(session: Session) -> int:
+    """Raise ``Conflict`` unless the database has exactly this version's schema: only that is known how to copy."""
+    found, newest = session.migration(), migrations()[-1].number
+    if found < newest:
+        raise Conflict(f"the database is at migration {found} of {newest}: run `winnow migrate` first")
+    if found > newest:
+        raise Conflict(f"the database is at migration {found}, which this version does not know: upgrade Winnow")
+    return found
 
 
-def _damage_of(kept: DiskStore, stored: Stored) -> str | None:
+def _copy_table(session: Session, table: str, folder: Path) -> TableCopy:
+    columns = session.columns(table)
+    file = HashingFile(folder / f"{table}.csv.gz")
+    rows = session.copy_out(table, columns, file)
+    return TableCopy(table=table, columns=tuple(columns), rows=rows, sha256=file.close())
+
+
+def _write_needs(session: Session, path: Path) -> None:
+    """To a file, as copying takes hours and a transaction that is open for hours keeps the database from tidying up."""
+    with gzip.open(path, "wt", compresslevel=1) as file:
+        for need in _needs_of(session):
+            file.write(json.dumps([need.key, need.sha256]) + "\n")
+
+
+def _needs_of(session: Session) -> Iterator[Need]:
+    """In order of key: within a project checkpoints, images, shards."""
+    tx = session.tx
+    for project_id in contents.projects(tx):
+        settings = projects.get(tx, project_id).settings
+        for key, sha256 in contents.weights(tx, project_id):
+            yield Need(key=f"{key}checkpoint.json", sha256=None)
+            yield Need(key=f"{key}model.safetensors", sha256=sha256)
+        for sha256 in contents.images(tx, project_id):
+            yield Need(key=image_key(project_id, sha256), sha256=sha256)
+        for shard_id in contents.packs(tx, project_id):
+            if settings.train_mode == "head":
+                yield Need(key=features_info_key(project_id, shard_id, settings.features_variant), sha256=None)
+                yield Need(key=features_key(project_id, shard_id, settings.features_variant), sha256=None)
+            yield Need(key=pixels_key(project_id, shard_id, settings.pixels_variant), sha256=None)
+
+
+def _needs(path: Path) -> Iterator[Need]:
+    with gzip.open(path, "rt") as file:
+        for line in file:
+            key, sha256 = json.loads(line)
+            yield Need(key=key, sha256=sha256)
+
+
+def _record(at: Place, report: Report) -> None:
+    manifest = report.manifest
+    database = Database(at.database_settings())
     try:
-        body = kept.get(stored.key)
-    except WinnowError as error:
-        return str(error)
-    return None if hashlib.sha256(body).hexdigest() == stored.sha256 else f"the object {stored.key} is damaged"
-
-
-def _put_back(kept: DiskStore, store: Store, stored: Stored) -> None:
-    if not store.exists(stored.key):
-        store.put_bytes(stored.key, kept.get(stored.key))
-
-
-def _table(folder: Path, table: str) -> Path:
-    return folder / "tables" / f"{table}.csv.gz"
-
-
-def _hexdigest(body: gzip.GzipFile) -> str:
-    digest = hashlib.sha256()
-    while chunk := body.read(1 << 20):
-        digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _digest(path: Path) -> str:
-    try:
-        with path.open("rb") as body:
-            return hashlib.file_digest(body, "sha256").hexdigest()
-    except FileNotFoundError:
-        return ""
-
-
-def _parts(items: Iterator[Item]) -> Iterator[list[Item]]:
-    while part := list(islice(items, _AT_ONCE)):
-        yield part
-
-
-def _flush(folder: Path) -> None:
-    """Onto the disk, so that a manifest never outlives, in a crash, what it speaks of."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as body:
-                os.fsync(body.fileno())
-    _flush_folder(folder)
-
-
-def _flush_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
+        with database.transaction() as tx:
+            events.record(
+                tx,
+                None,
+                "system",
+                "backup.done",
+                {
+                    "snapshot": manifest.name,
+                    "rows": manifest.rows,
+                    "objects": manifest.objects,
+                    "bytes": manifest.bytes,
+                    "fetched": report.fetched,
+                },
+            )
     finally:
-        os.close(handle)
+        database.close()

@@ -7,93 +7,100 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
-from shared.errors import Invalid
-from winnow.target import DEFAULT_DATA, DatabaseOption, DataOption, database_url, store, transaction
+from shared.errors import Permanent
+from winnow.target import DEFAULT_DATA, DatabaseOption, DataOption
 
 console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
 FolderArgument = Annotated[Path, typer.Argument(help="Folder of backups: another disk than that of the data.")]
+ThreadsOption = Annotated[int, typer.Option(min=1, help="Objects on their way at once.")]
 SnapshotOption = Annotated[
     str | None, typer.Option("--snapshot", help="As `winnow backups` shows it; none: the newest.")
 ]
 
 
 def register(app: typer.Typer) -> None:
-    app.command()(backup)
-    app.command()(backups)
-    app.command()(verify)
-    app.command()(restore)
-    app.command()(prune)
+    """Add the commands to ``winnow``."""
+    for command in (backup, backups, verify, restore, prune):
+        app.command()(command)
 
 
 def backup(
     folder: FolderArgument,
-    keep: Annotated[int | None, typer.Option(min=1, help="Remove all but so many snapshots afterwards.")] = None,
+    keep: Annotated[int | None, typer.Option(min=1, help="Keep so many sound snapshots; none: all.")] = None,
+    threads: ThreadsOption = 8,
     database: DatabaseOption = None,
     data: DataOption = DEFAULT_DATA,
 ) -> None:
     """Back up the database and every object, while people go on working. Fetches only what is new."""
-    from shared.db import events
-    from winnow.backup import Backups
+    from winnow.backup import back_up
+    from winnow.places import place
 
-    kept = Backups(folder)
-    with console.status("backing up"):
-        manifest = kept.create(database_url(database, data), store(data))
-    with transaction(database, data) as tx:
-        counts = {"snapshot": manifest.name, "objects": manifest.objects, "bytes": manifest.objects_bytes}
-        events.record(tx, None, "system", "backup.done", {**counts, "rows": sum(manifest.rows.values())})
-    console.print(
-        f"snapshot {manifest.name}: {sum(manifest.rows.values()):,} rows, {manifest.objects:,} objects "
-        f"({manifest.objects_bytes:,} bytes), {manifest.fetched:,} of them fetched now"
+    with place(database, data) as at:
+        report = back_up(at, folder, keep=keep, threads=threads, say=_say)
+    made = report.manifest
+    _say(
+        f"snapshot {made.name}: {made.rows:,} rows, {made.objects:,} objects ({made.bytes:,} bytes), "
+        f"{report.fetched:,} of them fetched now ({report.fetched_bytes:,} bytes)"
     )
-    if keep is not None:
-        snapshots, objects = kept.keep(keep)
-        console.print(f"removed {snapshots} older snapshots and {objects} objects that only they had")
+    if not made.sound:
+        raise Permanent(
+            f"{made.problem_count} objects are damaged or missing in the store; all others are in the snapshot"
+        )
 
 
 def backups(folder: FolderArgument) -> None:
-    """List the snapshots in a folder."""
-    from winnow.backup import Backups
+    """List the snapshots in a folder, the oldest first."""
+    from winnow.snapshots import Folder
 
-    table = Table("snapshot", "made by", "migration", "rows", "labels", "objects", "bytes")
-    for manifest in Backups(folder).all():
-        row = (sum(manifest.rows.values()), manifest.rows["labels"], manifest.objects, manifest.objects_bytes)
-        table.add_row(manifest.name, manifest.winnow, str(manifest.migration), *(f"{number:,}" for number in row))
+    table = Table(Column("snapshot", no_wrap=True), "made by", "migration", "rows", "objects", "bytes", "state")
+    for made in Folder(folder).manifests():
+        state = "sound" if made.sound else f"{made.problem_count} damaged or missing"
+        figures = (f"{number:,}" for number in (made.rows, made.objects, made.bytes))
+        table.add_row(made.name, made.version, str(made.migration), *figures, state)
     console.print(table)
 
 
-def verify(folder: FolderArgument, snapshot: SnapshotOption = None) -> None:
+def verify(folder: FolderArgument, snapshot: SnapshotOption = None, threads: ThreadsOption = 8) -> None:
     """Read a whole snapshot and compare it with its digests."""
-    from winnow.backup import Backups
+    from winnow.verifying import damages
 
-    kept = Backups(folder)
-    manifest = kept.get(snapshot)
-    damage = list(kept.damage(manifest))
-    for sentence in damage:
-        console.print(sentence, markup=False, style="red")
-    if damage:
-        raise Invalid(f"the snapshot {manifest.name} is damaged: restore another, and make a new one now")
-    console.print(f"the snapshot {manifest.name} is whole: {manifest.objects:,} objects, {len(manifest.rows)} tables")
+    count = 0
+    for problem in damages(folder, snapshot, threads=threads):
+        errors.print(problem, markup=False, soft_wrap=True, style="red")
+        count += 1
+    if count:
+        raise Permanent(
+            f"{count} problems: delete the damaged files under objects/, and the next backup fetches them anew"
+        )
+    _say("the snapshot is whole")
 
 
 def restore(
     folder: FolderArgument,
     snapshot: SnapshotOption = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Delete models, scores and packs in the store that it doesn't have.")
+    ] = False,
+    threads: ThreadsOption = 8,
     database: DatabaseOption = None,
     data: DataOption = DEFAULT_DATA,
 ) -> None:
-    """Bring a snapshot back into an empty database and a store. Everything is verified first."""
-    from winnow.backup import Backups
+    """Bring a snapshot back into a database without projects and a store. Stop the services first."""
+    from winnow.places import place
+    from winnow.restore import restore as bring_back
 
-    kept = Backups(folder)
-    manifest = kept.get(snapshot)
-    with console.status(f"restoring {manifest.name}"):
-        kept.restore(manifest, database_url(database, data), store(data))
-    console.print(
-        f"restored {manifest.name}: {sum(manifest.rows.values()):,} rows, {manifest.objects:,} objects; "
-        "everybody signs in again"
-    )
+    with place(database, data, new=True) as at:
+        restored = bring_back(at, folder, snapshot, replace=replace, threads=threads, say=_say)
+        if at.data is not None:
+            from winnow.local import adopt
+
+            stack = adopt(at.data, at.database_url, port=8080)
+            _say(f"the local stack's user is {stack.username} with the password {stack.password}")
+    _say(f"restored {restored.manifest.name}; everybody signs in again")
 
 
 def prune(
@@ -102,21 +109,23 @@ def prune(
     data: DataOption = DEFAULT_DATA,
 ) -> None:
     """Delete scores, models and packs of no more use, as the services do by themselves every hour."""
-    from pydantic import SecretStr
-
     from shared.db.pool import Database
     from shared.retention import Retention
-    from shared.settings import DatabaseSettings, RetentionSettings
+    from shared.settings import RetentionSettings
+    from winnow.places import place
 
-    pool = Database(DatabaseSettings(url=SecretStr(database_url(database, data)), pool_size=1))
     objects = size = 0
-    try:
-        retention = Retention(pool, store(data), RetentionSettings())
-        for pruned in retention.surplus() if dry_run else retention.prune():
-            console.print(
-                f"project {pruned.project_id}: {pruned.what}: {pruned.objects:,} objects, {pruned.size:,} bytes"
-            )
-            objects, size = objects + pruned.objects, size + pruned.size
-    finally:
-        pool.close()
-    console.print(f"{'would delete' if dry_run else 'deleted'} {objects:,} objects, {size:,} bytes")
+    with place(database, data) as at:
+        pool = Database(at.database_settings())
+        try:
+            retention = Retention(pool, at.store, RetentionSettings())
+            for pruned in retention.surplus() if dry_run else retention.prune():
+                _say(f"project {pruned.project_id}: {pruned.what}: {pruned.objects:,} objects, {pruned.size:,} bytes")
+                objects, size = objects + pruned.objects, size + pruned.size
+        finally:
+            pool.close()
+    _say(f"{'would delete' if dry_run else 'deleted'} {objects:,} objects, {size:,} bytes")
+
+
+def _say(line: str) -> None:
+    console.print(line, markup=False, soft_wrap=True)

@@ -65,6 +65,7 @@ def requeue(
     data: DataOption = DEFAULT_DATA,
 ) -> None:
     """Try dead jobs again, with all their attempts before them."""
+    from shared.db import events
     from shared.domain import JobId, ProjectId
 
     if (job is not None) + (project is not None) + every != 1:
@@ -73,6 +74,9 @@ def requeue(
         jobs = system.ledger.requeue(
             job_id=None if job is None else JobId(job), project_id=None if project is None else ProjectId(project)
         )
+        with system.database.transaction() as tx:
+            for each in jobs:
+                events.record(tx, each.project_id, "system", "jobs.requeued", {"jobs": [each.id]})
     console.print(f"{len(jobs)} job(s) queued again")
 
 

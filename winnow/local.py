@@ -14,7 +14,7 @@ import socket
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -121,6 +121,42 @@ def local_stack(
                 processes.stop()
         finally:
             server.stop()
+
+
+@contextmanager
+def postgres_of(data: Path, *, new: bool = False) -> Iterator[str]:
+    """The URL of the database of the stack in ``data``. Postgres is started for the block if the stack doesn't run.
+
+    Raises ``NotFound`` if there is no stack, ``Conflict`` if there is to be a ``new`` one and one runs.
+    """
+    if new:
+        data.mkdir(parents=True, exist_ok=True)
+    elif not (data / "postgres").is_dir():
+        raise NotFound(f"no local stack in {data}: start one with `winnow up --data {data}`")
+    with ExitStack() as opened:
+        try:
+            opened.enter_context(_only_one(data))
+        except Conflict:
+            if new:
+                raise
+            yield read_stack(data).database_url
+            return
+        (data / "postgres").mkdir(exist_ok=True)
+        server = start_postgres(data / "postgres")
+        opened.callback(server.stop)
+        yield server.get_uri()
+
+
+def adopt(data: Path, database_url: str, port: int) -> Stack:
+    """Make a database that came from elsewhere the stack's: the admin in it gets the stack's password."""
+    stack = _ensure_access(data, database_url, port)
+    database = Database(DatabaseSettings(url=database_url, pool_size=1))
+    try:
+        with database.transaction() as tx:
+            users.set_password(tx, USERNAME, hash_password(stack.password))
+    finally:
+        database.close()
+    return stack
 
 
 def tend_until(processes: Processes, done: Callable[[], bool]) -> None:

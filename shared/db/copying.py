@@ -1,161 +1,240 @@
-"""The whole database out to files and back in, as CSV by COPY: any version of Postgres from 15 on, any to any other.
+"""Whole tables in and out of Postgres, for backups: COPY in the form of CSV, which every version of it reads.
 
-A dump belongs to the migration at which it was made. Why not pg_dump: docs/adr/0006-backup.md.
+A snapshot is one moment: every table is read in one transaction that sees nothing of what is committed after it began.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from typing import BinaryIO, Protocol
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
 
 import psycopg2
 import psycopg2.extensions
 from psycopg2 import sql
 
-from shared.db.pool import translate
-from shared.errors import Conflict, Invalid
+from shared.db.locks import hold_against_deletion
+from shared.db.pool import Tx, translate
+from shared.errors import Conflict, Retryable
 
 TABLES = (
-    "projects",
-    "classes",
-    "users",
-    "api_keys",
-    "shards",
-    "images",
-    "rounds",
-    "checkpoints",
-    "tasks",
-    "annotations",
-    "labels",
-    "jobs",
-    "events",
-)
-"""In an order in which each refers only to those before it."""
-LEFT_OUT = ("schema_migrations", "sessions")
-"""The first is made by migrating; who was signed in signs in again."""
-DELETION_LOCK = 0x57444C54
-"""Held exclusively by who deletes objects, and shared by a backup: what its snapshot needs must not go meanwhile."""
+    "projects", "classes", "users", "api_keys", "shards", "images", "rounds", "checkpoints", "tasks", "annotations",
+    "labels", "jobs", "events",
+)  # fmt: skip
+"""What is copied, each table after those that it refers to. A table that a snapshot's version had not is left out."""
+LEFT_OUT = ("sessions", "schema_migrations")
+"""People sign in again after a restore; the migrations are run, not copied."""
+FUNCTIONS = ("events_are_append_only",)
+LOCK_WAIT_S = 600
+"""How long a backup waits for a deletion under way."""
+_APPLICATION = "winnow-backup"
+_SERVICES = "winnow"
+# The same text for the same rows, whatever the server's defaults are.
+_FORMS = "-c timezone=UTC -c datestyle=ISO,YMD -c intervalstyle=postgres -c bytea_output=hex -c extra_float_digits=1"
 
 
-class Source(Protocol):
-    """Where a dump is read from. ``columns`` and ``rows`` are by table."""
-
-    @property
-    def columns(self) -> Mapping[str, Sequence[str]]: ...
-
-    @property
-    def rows(self) -> Mapping[str, int]: ...
-
-    def open(self, table: str) -> AbstractContextManager[BinaryIO]: ...
+class Writer(Protocol):
+    def write(self, data: bytes, /) -> Any: ...
 
 
-class Snapshot:
-    """One moment of the database, however long reading it takes."""
+class Reader(Protocol):
+    def read(self, size: int = ..., /) -> bytes: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counter:
+    """Where an identity column goes on counting."""
+
+    table: str
+    column: str
+    last: int
+    called: bool
+    """Whether ``last`` has been given out."""
+
+
+class Session:
+    """One connection of its own, outside the pool, in one transaction. Not thread-safe."""
 
     def __init__(self, connection: psycopg2.extensions.connection) -> None:
         self._connection = connection
-        self.migration = self._migration()
+        self.tx = Tx(connection)
+        """For repositories."""
+
+    def migration(self) -> int:
+        """Number of the last migration applied; 0 for a database that is not Winnow's yet."""
+        if self._value("SELECT to_regclass('schema_migrations')") is None:
+            return 0
+        return int(self._value("SELECT coalesce(max(number), 0) FROM schema_migrations"))
+
+    def tables(self) -> list[str]:
+        """Those of ``TABLES`` that are there."""
+        return [table for table in TABLES if self._value("SELECT to_regclass(%s)", table) is not None]
 
     def columns(self, table: str) -> list[str]:
-        with self._connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT column_name FROM information_schema.columns "
-                "WHERE table_schema = 'public' AND table_name = %s ORDER BY ordinal_position",
-                (table,),
-            )
-            return [str(row[0]) for row in cursor.fetchall()]
+        """In the order in which they are copied."""
+        rows = self.tx.all(
+            "SELECT attname FROM pg_attribute WHERE attrelid = %(table)s::regclass AND attnum > 0 AND NOT attisdropped "
+            "ORDER BY attnum",
+            {"table": table},
+        )
+        return [row["attname"] for row in rows]
 
-    def dump(self, table: str, out: BinaryIO) -> int:
-        """Write a table to ``out`` as CSV in order of its key; returns the number of rows."""
-        names = sql.SQL(", ").join(map(sql.Identifier, self.columns(table)))
-        query = sql.SQL("COPY (SELECT {} FROM {} ORDER BY 1) TO STDOUT (FORMAT csv)")
+    def copy_out(self, table: str, columns: Sequence[str], out: Writer) -> int:
+        """Write the table as CSV with a header, in the order of its primary key; returns the number of rows."""
+        statement = sql.SQL("COPY (SELECT {} FROM {} ORDER BY {}) TO STDOUT WITH (FORMAT csv, HEADER true)").format(
+            _names(columns), sql.Identifier(table), _names(self._primary_key(table))
+        )
         with _errors(), self._connection.cursor() as cursor:
-            cursor.copy_expert(query.format(names, sql.Identifier(table)), out)
+            cursor.copy_expert(statement, cast(Any, out))
             return int(cursor.rowcount)
 
-    def release(self) -> None:
-        """Reading is over. Postgres may tidy up behind it; objects still stay."""
-        with _errors():
-            self._connection.commit()
-
-    def _migration(self) -> int:
+    def copy_in(self, table: str, columns: Sequence[str], source: Reader) -> int:
+        """Add the rows that ``copy_out`` wrote, ids included; returns their number."""
+        statement = sql.SQL("COPY {} ({}) FROM STDIN WITH (FORMAT csv, HEADER true)").format(
+            sql.Identifier(table), _names(columns)
+        )
         with _errors(), self._connection.cursor() as cursor:
-            cursor.execute("SELECT coalesce(max(number), 0) FROM schema_migrations")
+            cursor.copy_expert(statement, cast(Any, source))
+            return int(cursor.rowcount)
+
+    def counters(self) -> list[Counter]:
+        """Of every identity column. They count on beside transactions, so they are at the snapshot's rows or beyond."""
+        found = []
+        for table in self.tables():
+            for column in self._identities(table):
+                name = self._sequence(table, column)
+                row = self.tx.one(f"SELECT last_value, is_called FROM {name}")
+                assert row is not None  # a sequence is a table of one row
+                found.append(
+                    Counter(table=table, column=column, last=int(row["last_value"]), called=bool(row["is_called"]))
+                )
+        return found
+
+    def set_counter(self, counter: Counter) -> None:
+        name = self._sequence(counter.table, counter.column)
+        self._value("SELECT setval(%s::regclass, %s, %s)", name, counter.last, counter.called)
+
+    def statistics(self) -> None:
+        """Let the planner know what was copied in."""
+        for table in self.tables():
+            self.tx.run(f"ANALYZE {table}")
+
+    def _identities(self, table: str) -> list[str]:
+        rows = self.tx.all(
+            "SELECT attname FROM pg_attribute WHERE attrelid = %(table)s::regclass AND attidentity <> ''",
+            {"table": table},
+        )
+        return [row["attname"] for row in rows]
+
+    def _sequence(self, table: str, column: str) -> str:
+        """Its name, quoted where need be."""
+        return str(self._value("SELECT pg_get_serial_sequence(%s, %s)", table, column))
+
+    def _primary_key(self, table: str) -> list[str]:
+        rows = self.tx.all(
+            "SELECT a.attname FROM pg_index i "
+            "JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey) "
+            "WHERE i.indrelid = %(table)s::regclass AND i.indisprimary "
+            "ORDER BY array_position(i.indkey::int2[], a.attnum)",
+            {"table": table},
+        )
+        return [row["attname"] for row in rows]
+
+    def _value(self, statement: str, *params: Any) -> Any:
+        with _errors(), self._connection.cursor() as cursor:
+            cursor.execute(statement, params or None)
             row = cursor.fetchone()
-        return int(row[0]) if row else 0
+            return None if row is None else row[0]
 
 
 @contextmanager
-def snapshot(url: str) -> Iterator[Snapshot]:
-    """The database as it is now. Nobody deletes objects until it is closed.
+def snapshot(url: str) -> Iterator[Session]:
+    """One moment of the database, for reading. Raises ``Retryable`` if it can't be reached."""
+    with _connected(url) as connection, _errors():
+        connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
+        yield Session(connection)
+        connection.rollback()
 
-    Raises ``Retryable`` if Postgres can't be reached.
+
+@contextmanager
+def filling(url: str) -> Iterator[Session]:
+    """One transaction for writing: all of it is there when the block ends, nothing if it raises."""
+    with _connected(url) as connection, _errors():
+        session = Session(connection)
+        yield session
+        connection.commit()
+
+
+@contextmanager
+def deletion_held_off(url: str) -> Iterator[None]:
+    """Nothing is deleted from the store by retention while the block runs.
+
+    Raises ``Retryable`` if the lock can't be had, or turns out to have been lost with its connection meanwhile.
     """
-    with _connection(url) as connection, _errors(), connection.cursor() as cursor:
-        cursor.execute("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        cursor.execute("SELECT pg_advisory_lock_shared(%s)", (DELETION_LOCK,))
-        connection.commit()  # the snapshot is taken by the first statement after this: once the lock is held
-        yield Snapshot(connection)
+    with _connected(url) as connection:
+        with _errors():
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT set_config('lock_timeout', %s, false)", (f"{LOCK_WAIT_S}s",))
+            hold_against_deletion(connection)
+        yield
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+        except psycopg2.Error as error:
+            raise Retryable(f"the connection that held deletion off was lost; run it again ({error})") from error
 
 
-def require_empty(url: str) -> None:
-    """Raises ``Conflict`` if a table has rows."""
-    with _connection(url) as connection, _errors(), connection, connection.cursor() as cursor:
-        _require_empty(cursor)
-
-
-def load(url: str, source: Source) -> None:
-    """Fill an empty database, whose schema is at the source's migration. All or nothing.
-
-    Raises ``Conflict`` if a table has rows, ``Invalid`` if the source does not hold what it says.
-    """
-    with _connection(url) as connection, _errors(), connection, connection.cursor() as cursor:
-        cursor.execute("SET LOCAL search_path = public")
-        _require_empty(cursor)
-        for table in TABLES:
-            names = sql.SQL(", ").join(map(sql.Identifier, source.columns[table]))
-            query = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(sql.Identifier(table), names)
-            with source.open(table) as body:
-                cursor.copy_expert(query, body)
-            if cursor.rowcount != source.rows[table]:
-                raise Invalid(f"{table} has {cursor.rowcount} rows in the backup, which says {source.rows[table]}")
-            _go_on_counting(cursor, table)
-
-
-def _require_empty(cursor: psycopg2.extensions.cursor) -> None:
-    for table in (*TABLES, "sessions"):
-        cursor.execute(sql.SQL("SELECT EXISTS (SELECT FROM {})").format(sql.Identifier(table)))
-        row = cursor.fetchone()
-        if row and row[0]:
+def refuse_unless_empty(url: str) -> None:
+    """Raise ``Conflict`` if the database has projects, tables that are not Winnow's, or services connected to it."""
+    with snapshot(url) as session:
+        strangers = session.tx.all(
+            "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace "
+            "AND relname <> ALL (%(ours)s) ORDER BY relname",
+            {"ours": [*TABLES, *LEFT_OUT]},
+        )
+        if strangers:
             raise Conflict(
-                f"the database is not empty ({table} has rows), and a restore replaces nothing: give it an empty one"
+                f"the database has a table {strangers[0]['relname']}, which is not Winnow's: give another one"
             )
+        if "projects" in session.tables() and session.tx.one("SELECT 1 AS one FROM projects LIMIT 1"):
+            raise Conflict(
+                "the database is not empty: it has projects, and a restore replaces none. Give it an empty one, or "
+                "drop this one and create it anew if nothing in it is needed"
+            )
+        busy = session.tx.one(
+            "SELECT count(*) AS sessions FROM pg_stat_activity "
+            "WHERE datname = current_database() AND application_name = %(services)s AND pid <> pg_backend_pid()",
+            {"services": _SERVICES},
+        )
+        if busy is not None and busy["sessions"]:
+            raise Conflict(f"services are connected to the database ({busy['sessions']} sessions): stop them first")
 
 
-def _go_on_counting(cursor: psycopg2.extensions.cursor, table: str) -> None:
-    """Numbers that were given are not given again."""
-    cursor.execute(
-        "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attidentity <> '' AND NOT attisdropped",
-        (table,),
-    )
-    for (column,) in cursor.fetchall():
-        query = sql.SQL("SELECT setval(pg_get_serial_sequence({}, {}), max({})) FROM {} HAVING count(*) > 0")
-        name = sql.Identifier(column)
-        cursor.execute(query.format(sql.Literal(table), sql.Literal(column), name, sql.Identifier(table)))
+def clear(url: str) -> None:
+    """Drop Winnow's tables, which ``refuse_unless_empty`` has found without projects. All or nothing."""
+    with filling(url) as session:
+        session.tx.run("SET LOCAL lock_timeout = '10s'")
+        for table in (*LEFT_OUT, *reversed(TABLES)):
+            session.tx.run(f"DROP TABLE IF EXISTS {table}")
+        for function in FUNCTIONS:
+            session.tx.run(f"DROP FUNCTION IF EXISTS {function}()")
 
 
 @contextmanager
-def _connection(url: str) -> Iterator[psycopg2.extensions.connection]:
-    with _errors():
-        connection = psycopg2.connect(url, connect_timeout=10, application_name="winnow-backup", options=_OPTIONS)
+def _connected(url: str) -> Iterator[psycopg2.extensions.connection]:
     try:
+        connection = psycopg2.connect(
+            url, connect_timeout=10, keepalives_idle=30, application_name=_APPLICATION, options=_FORMS
+        )
+    except psycopg2.Error as error:
+        raise translate(error) from error
+    try:
+        connection.set_client_encoding("UTF8")
         yield connection
     finally:
         connection.close()
-
-
-_OPTIONS = "-c timezone=UTC -c datestyle=ISO -c extra_float_digits=3 -c client_encoding=UTF8"
 
 
 @contextmanager
@@ -164,3 +243,7 @@ def _errors() -> Iterator[None]:
         yield
     except psycopg2.Error as error:
         raise translate(error) from error
+
+
+def _names(columns: Sequence[str]) -> sql.Composed:
+    return sql.SQL(", ").join(map(sql.Identifier, columns))

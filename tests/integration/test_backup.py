@@ -1,196 +1,223 @@
-"""Backups: what comes back is what was there, and what is damaged is never taken for whole."""
+"""Backups: everything is in them, once, and what is damaged is never taken for whole."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg2
 import pytest
+from typer.testing import CliRunner
 
-from shared.db import copying, users
-from shared.db.migrate import migrate
-from shared.domain import ShardId
-from shared.errors import Conflict, Invalid, Permanent
-from shared.store.base import Store, image_key, pixels_key
-from shared.store.disk import DiskStore
-from shared.store.s3 import S3Store
+from shared.db import copying, locks
+from shared.db.copying import deletion_held_off
+from shared.db.migrate import migrate, migrations
+from shared.errors import Conflict, NotFound, Permanent
+from shared.gauges import DatabaseGauges
+from shared.store.base import image_key
+from tests.integration.backup_support import (
+    Text,
+    add_image,
+    backed_up,
+    empty_place,
+    environment,
+    killed_when,
+    many_scores,
+    objects,
+    objects_in,
+    restored,
+    score_key,
+    stored_world,
+    world_images,
+)
 from tests.servers.postgres import PostgresServer
-from tests.servers.s3 import S3Server
-from tests.waiting import wait_for
-from tests.world import World, build, open_system
-from winnow.backup import Backups
-
-ODD = 'a "quoted", comma,\nnew line, \\N, \t and ünïcode'
+from tests.world import World
+from winnow.cli import app
+from winnow.places import Place
+from winnow.snapshots import Folder
+from winnow.verifying import damages
 
 
 @pytest.fixture
 def world(migrated_database_url: str, tmp_path: Path) -> Iterator[World]:
-    """A project that has come through its first round, with a name that CSV could stumble over."""
-    with open_system(migrated_database_url, tmp_path / "live") as system:
-        world = build(system, pool=20, holdout=4, name=ODD, initial=4, batch_size=4)
-        world.start()
-        world.do_embed()
-        world.do_select()
-        world.answer(8)
+    with stored_world(migrated_database_url, tmp_path / "live") as world:
         yield world
 
 
 @pytest.fixture
-def store(world: World) -> Store:
-    """The live store, with an image and what is derived from it."""
-    live = world.system.store
-    add_image(world, live, b"picture")
-    live.put_bytes(pixels_key(world.id, ShardId(1), "32x3"), b"pixels" * 1000)
-    return live
+def live(world: World, migrated_database_url: str) -> Place:
+    return Place(database_url=migrated_database_url, store=world.system.store)
 
 
 @pytest.fixture
-def empty_database(postgres: PostgresServer) -> Iterator[str]:
-    url = postgres.create_database()
-    yield url
-    postgres.drop_database(url)
-
-
-def add_image(world: World, store: Store, body: bytes) -> str:
-    digest = hashlib.sha256(body).hexdigest()
-    key = image_key(world.id, digest)
-    store.put_bytes(key, body)
-    return key
-
-
-def digests(url: str) -> dict[str, str]:
-    """Of every table, row by row."""
-    with copying.snapshot(url) as database:
-        found = {}
-        for table in copying.TABLES:
-            out = io.BytesIO()
-            database.dump(table, out)
-            found[table] = hashlib.sha256(out.getvalue()).hexdigest()
-        return found
-
-
-def contents(store: Store) -> dict[str, bytes]:
-    return {key: store.get(key) for key in store.list("")}
+def elsewhere(postgres: PostgresServer, tmp_path: Path) -> Iterator[Place]:
+    with empty_place(postgres, tmp_path / "elsewhere") as place:
+        yield place
 
 
 def test_every_table_is_backed_up_or_left_out_on_purpose(migrated_database_url: str) -> None:
     with psycopg2.connect(migrated_database_url) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'")
-        tables = {str(row[0]) for row in cursor.fetchall()}
-    assert tables == {*copying.TABLES, *copying.LEFT_OUT}
+        assert {str(row[0]) for row in cursor.fetchall()} == {*copying.TABLES, *copying.LEFT_OUT}
 
 
-def test_a_restore_brings_back_every_row_and_every_object(
-    world: World, store: Store, migrated_database_url: str, empty_database: str, tmp_path: Path
+def test_a_table_comes_after_those_that_it_refers_to(migrated_database_url: str) -> None:
+    with psycopg2.connect(migrated_database_url) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT conrelid::regclass::text, confrelid::regclass::text FROM pg_constraint WHERE contype = 'f'"
+        )
+        for table, refers_to in cursor.fetchall():
+            if table in copying.TABLES:
+                assert copying.TABLES.index(refers_to) < copying.TABLES.index(table)
+
+
+def test_what_is_written_after_the_moment_of_the_backup_is_not_in_it(
+    live: Place, elsewhere: Place, world: World, tmp_path: Path
 ) -> None:
-    backups = Backups(tmp_path / "backup")
-    manifest = backups.create(migrated_database_url, store)
-    elsewhere = DiskStore(tmp_path / "elsewhere")
-    backups.restore(manifest, empty_database, elsewhere)
-    assert digests(empty_database) == digests(migrated_database_url)
-    assert contents(elsewhere) == contents(store)
-    assert manifest.rows["annotations"] == 8
+    with copying.snapshot(live.database_url) as session:
+        assert session.migration() == migrations()[-1].number  # the first look is the moment
+        world.answer(1, world.user("late"))
+        text = Text()
+        session.copy_out("users", session.columns("users"), text)
+    assert b"ann" in text.body and b"late" not in text.body
 
 
-def test_new_rows_get_new_numbers_after_a_restore(
-    world: World, store: Store, migrated_database_url: str, empty_database: str, tmp_path: Path
+def test_a_database_of_an_older_schema_is_migrated_before_it_is_backed_up(elsewhere: Place, tmp_path: Path) -> None:
+    migrate(elsewhere.database_url, upto=1)
+    with pytest.raises(Conflict, match="winnow migrate"):
+        backed_up(elsewhere, tmp_path / "backup")
+
+
+def test_a_second_backup_fetches_only_what_is_new(live: Place, world: World, tmp_path: Path) -> None:
+    first = backed_up(live, tmp_path / "backup")
+    add_image(world, b"another picture")
+    second = backed_up(live, tmp_path / "backup")
+    third = backed_up(live, tmp_path / "backup")
+    assert first.fetched == first.manifest.objects
+    assert (second.fetched, second.manifest.objects) == (1, first.manifest.objects + 1)
+    assert (third.fetched, third.manifest.objects) == (0, second.manifest.objects)
+
+
+def test_two_histories_in_one_folder_keep_their_own_bytes_under_one_key(
+    live: Place, elsewhere: Place, world: World, tmp_path: Path
 ) -> None:
-    backups = Backups(tmp_path / "backup")
-    backups.restore(backups.create(migrated_database_url, store), empty_database, DiskStore(tmp_path / "elsewhere"))
-    with open_system(empty_database, tmp_path / "elsewhere") as system, system.ledger.transaction() as tx:
-        assert users.add(tx, "newcomer", "New", "-").id > world.user().id
+    """After a restore ids are given anew: the same key, and the same size, then hold another model's scores."""
+    key = score_key(world, 1)
+    before = backed_up(live, tmp_path / "backup").manifest
+    live.store.put_bytes(key, b"one history")
+    first = backed_up(live, tmp_path / "backup").manifest
+    restored(elsewhere, tmp_path / "backup", before.name)
+    elsewhere.store.put_bytes(key, b"the another")
+    second = backed_up(elsewhere, tmp_path / "backup").manifest
+    folder = Folder(tmp_path / "backup")
+    for manifest, body in ((first, b"one history"), (second, b"the another")):
+        (kept,) = [kept for kept in folder.index(manifest) if kept.key == key]
+        assert b"".join(folder.vault.read(kept.sha256)) == body
 
 
-def test_a_backup_from_s3_restores_into_a_folder(
-    world: World, migrated_database_url: str, empty_database: str, tmp_path: Path, s3: S3Server, unique: str
+@pytest.mark.parametrize("body", [b"rotten", b"x" * 320])
+def test_an_image_damaged_in_the_store_is_named_and_the_rest_is_backed_up(
+    live: Place, world: World, tmp_path: Path, body: bytes
 ) -> None:
-    cloud = S3Store(
-        endpoint=s3.endpoint, access_key=s3.access_key, secret_key=s3.secret_key, region=s3.region, bucket=unique
-    )
-    for number in range(30):
-        add_image(world, cloud, f"picture {number}".encode())
-    backups = Backups(tmp_path / "backup")
-    folder = DiskStore(tmp_path / "elsewhere")
-    backups.restore(backups.create(migrated_database_url, cloud), empty_database, folder)
-    assert contents(folder) == contents(cloud)
+    sha256 = world_images(world)[0]
+    live.store.put_bytes(image_key(world.id, sha256), body)
+    made = backed_up(live, tmp_path / "backup").manifest
+    assert (made.problem_count, made.objects) == (1, len(objects(live.store)) - 1)
+    assert image_key(world.id, sha256) in made.problems[0]
+    env = {"WINNOW_STORE_PATH": str(tmp_path / "live"), "WINNOW_STORE_KIND": "disk"}
+    command = ["backup", str(tmp_path / "other"), "--database", live.database_url]
+    assert isinstance(CliRunner().invoke(app, command, env=env).exception, Permanent)
 
 
-def test_a_second_backup_fetches_only_what_is_new(
-    world: World, store: Store, migrated_database_url: str, tmp_path: Path
+def test_what_the_store_has_lost_is_named_and_kept_from_the_backup_before(
+    live: Place, elsewhere: Place, world: World, tmp_path: Path
 ) -> None:
-    backups = Backups(tmp_path / "backup")
-    first = backups.create(migrated_database_url, store)
-    add_image(world, store, b"another picture")
-    second = backups.create(migrated_database_url, store)
-    assert (first.fetched, second.fetched, second.objects) == (first.objects, 1, first.objects + 1)
+    before = objects(live.store)
+    backed_up(live, tmp_path / "backup")
+    lost, rotten = world_images(world)[:2]
+    live.store.delete(image_key(world.id, lost))
+    live.store.put_bytes(image_key(world.id, rotten), b"rotten")
+    made = backed_up(live, tmp_path / "backup").manifest
+    assert sorted(lost in problem or rotten in problem for problem in made.problems) == [True, True]
+    restored(elsewhere, tmp_path / "backup")
+    assert objects(elsewhere.store) == before
 
 
-def test_an_image_that_was_damaged_in_the_store_is_named(
-    world: World, store: Store, migrated_database_url: str, tmp_path: Path
-) -> None:
-    key = add_image(world, store, b"soon to rot")
-    store.put_bytes(key, b"rotten")
-    with pytest.raises(Permanent, match=key):
-        Backups(tmp_path / "backup").create(migrated_database_url, store)
+def test_a_missing_pixel_pack_is_a_problem(live: Place, world: World, tmp_path: Path) -> None:
+    (pack,) = [key for key in live.store.list("") if "/shards/" in key]
+    live.store.delete(pack)
+    assert pack in backed_up(live, tmp_path / "backup").manifest.problems[0]
 
 
-@pytest.mark.parametrize("victim", ["objects/projects/*/images/*", "snapshots/*/tables/labels.csv.gz"])
-def test_a_damaged_backup_is_refused_before_anything_is_restored(
-    world: World, store: Store, migrated_database_url: str, empty_database: str, tmp_path: Path, victim: str
-) -> None:
-    backups = Backups(tmp_path / "backup")
-    manifest = backups.create(migrated_database_url, store)
-    path = next((tmp_path / "backup").glob(victim))
-    path.chmod(0o644)
-    path.write_bytes(path.read_bytes()[:-1] + b"!")
-    with pytest.raises(Invalid, match="damaged"):
-        backups.restore(manifest, empty_database, DiskStore(tmp_path / "elsewhere"))
-    assert migrate(empty_database), "the database was not touched"
+def test_only_a_sound_backup_counts_as_one(live: Place, world: World, tmp_path: Path) -> None:
+    def last() -> float | None:
+        for metric in DatabaseGauges(world.system.database).collect():
+            if metric.name == "winnow_backup_last_timestamp_seconds" and metric.samples:
+                return metric.samples[0].value
+        return None
+
+    lost = image_key(world.id, world_images(world)[0])
+    body = live.store.get(lost)
+    live.store.delete(lost)
+    backed_up(live, tmp_path / "backup")
+    assert last() is None
+    live.store.put_bytes(lost, body)
+    backed_up(live, tmp_path / "backup")
+    assert last() is not None
 
 
-def test_a_database_that_is_not_empty_is_left_alone(
-    world: World, store: Store, migrated_database_url: str, tmp_path: Path
-) -> None:
-    backups = Backups(tmp_path / "backup")
-    before = digests(migrated_database_url)
-    with pytest.raises(Conflict, match="not empty"):
-        backups.restore(backups.create(migrated_database_url, store), migrated_database_url, store)
-    assert digests(migrated_database_url) == before
+def test_a_damaged_file_that_was_deleted_is_fetched_anew(live: Place, tmp_path: Path) -> None:
+    backed_up(live, tmp_path / "backup")
+    objects_in(tmp_path / "backup")[0].unlink()
+    assert backed_up(live, tmp_path / "backup").fetched == 1
+    assert list(damages(tmp_path / "backup", None)) == []
 
 
 def test_a_backup_that_was_killed_is_no_snapshot_and_the_next_goes_on(
-    world: World, migrated_database_url: str, tmp_path: Path
+    live: Place, world: World, tmp_path: Path
 ) -> None:
-    for number in range(3000):
-        add_image(world, world.system.store, os.urandom(2000) + str(number).encode())
+    many_scores(live, world, 3000)
     folder = tmp_path / "backup"
-    env = {**os.environ, "WINNOW_DATABASE_URL": migrated_database_url, "WINNOW_STORE_PATH": str(tmp_path / "live")}
-    child = subprocess.Popen([sys.executable, "-m", "winnow.cli", "backup", str(folder)], env=env)
-    wait_for(lambda: len(list(folder.glob("objects/projects/*/images/*"))) > 100, "the first objects")
-    child.send_signal(signal.SIGKILL)
-    child.wait()
-    backups = Backups(folder)
-    assert backups.all() == []
-    manifest = backups.create(migrated_database_url, world.system.store)
-    assert manifest.fetched < manifest.objects
-    assert list(backups.damage(manifest)) == []
+    env = environment(live, tmp_path / "live")
+    killed_when(lambda: len(objects_in(folder)) > 300, env, "backup", str(folder))
+    assert Folder(folder).names() == []
+    report = backed_up(live, folder)
+    assert report.fetched < report.manifest.objects - 200
+    assert list(damages(folder, None)) == []
+    assert sorted(path.name for path in (folder / "snapshots").iterdir()) == [report.manifest.name]
 
 
-def test_only_the_newest_are_kept_with_what_they_need(
-    world: World, store: Store, migrated_database_url: str, tmp_path: Path
-) -> None:
-    backups = Backups(tmp_path / "backup")
-    gone = add_image(world, store, b"soon gone")
-    backups.create(migrated_database_url, store)
-    store.delete(gone)
-    newest = backups.create(migrated_database_url, store)
-    assert backups.keep(1) == (1, 1)
-    assert [manifest.name for manifest in backups.all()] == [newest.name]
-    assert list(backups.damage(newest)) == []
+def test_two_commands_do_not_write_to_one_folder(live: Place, tmp_path: Path) -> None:
+    with Folder(tmp_path / "backup").writing(), pytest.raises(Conflict, match="another command"):
+        backed_up(live, tmp_path / "backup")
+
+
+def test_only_the_newest_are_kept_with_what_they_need(live: Place, world: World, tmp_path: Path) -> None:
+    gone = add_image(world, b"soon gone")
+    first = backed_up(live, tmp_path / "backup").manifest
+    live.store.delete(image_key(world.id, gone))
+    second = backed_up(live, tmp_path / "backup", keep=2).manifest
+    assert [m.name for m in Folder(tmp_path / "backup").manifests()] == [first.name, second.name]
+    third = backed_up(live, tmp_path / "backup", keep=1).manifest
+    assert Folder(tmp_path / "backup").names() == [third.name]
+    assert gone not in [path.name for path in objects_in(tmp_path / "backup")]
+    assert list(damages(tmp_path / "backup", None)) == []
+
+
+def test_a_backup_with_problems_removes_none_before_it(live: Place, world: World, tmp_path: Path) -> None:
+    sound = backed_up(live, tmp_path / "backup").manifest
+    live.store.delete(next(key for key in live.store.list("") if "/shards/" in key))
+    backed_up(live, tmp_path / "backup", keep=1)
+    assert sound.name in Folder(tmp_path / "backup").names()
+
+
+def test_deletion_waits_until_the_last_object_is_copied(live: Place, world: World) -> None:
+    with deletion_held_off(live.database_url), world.system.ledger.transaction() as tx:
+        assert not locks.may_delete(tx)
+    with world.system.ledger.transaction() as tx:
+        assert locks.may_delete(tx)
+
+
+def test_a_folder_without_backups_says_so(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="no backups"):
+        Folder(tmp_path).manifest()

@@ -83,6 +83,8 @@ def test_dead_jobs_are_counted_listed_shown_and_tried_again(
     assert "1 job(s) queued again" in run(app, ["dead", "requeue", str(job)]).output
     assert "no dead jobs" in run(app, ["dead", "list"]).output
     assert world.queued() == [JobKind.EMBED]
+    with world.system.ledger.transaction() as tx:
+        assert events.newest(tx, world.id)[0].data == {"jobs": [job]}
 
 
 def test_which_dead_jobs_must_be_said(world: World, migrated_database_url: str) -> None:

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from shared.db import copying, locks, rounds
+from shared.db import locks, rounds
+from shared.db.copying import deletion_held_off
 from shared.db.retention import Part
 from shared.db.retention import retired as retired_rows
 from shared.domain import CheckpointId, JobKind, ShardId
@@ -233,7 +234,7 @@ def test_packs_in_a_form_that_the_project_has_left_go_when_nothing_is_at_work(wo
 
 def test_nothing_is_deleted_while_a_backup_is_made(world: World, migrated_database_url: str) -> None:
     made = play_rounds(world, 4)
-    with copying.snapshot(migrated_database_url):
+    with deletion_held_off(migrated_database_url):
         assert list(retention(world, scores=1).prune()) == []
     assert with_scores(world, made) == made
     assert list(retention(world, scores=1).prune())
@@ -243,7 +244,7 @@ def test_a_backup_that_begins_in_the_middle_stops_the_deleting(world: World, mig
     made = play_rounds(world, 4)
     deleting = retention(world, scores=1).prune()
     next(deleting)
-    with copying.snapshot(migrated_database_url):
+    with deletion_held_off(migrated_database_url):
         assert list(deleting) == []
         assert with_scores(world, made) == made[1:]
     list(retention(world, scores=1).prune())
