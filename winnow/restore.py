@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from shared.db import copying, events
 from shared.db.copying import Session
 from shared.db.migrate import migrate, migrations
 from shared.db.pool import Database
-from shared.errors import Conflict, Permanent
+from shared.errors import Conflict, Permanent, Retryable
 from shared.store.base import Entry
 from winnow.backup import THREADS, Say
 from winnow.copying import Need, Work, in_order, merged
@@ -25,6 +26,7 @@ from winnow.places import Place
 from winnow.snapshots import Folder, Kept, Manifest, TableCopy, disk_errors
 from winnow.vault import CHUNK
 
+PATIENCE_S = 60.0
 _NAMED_BY_CONTENT = re.compile(r"projects/\d+/images/[0-9a-f]{64}")
 _HARMLESS = re.compile(r"projects/\d+/(images|views)/[0-9a-f]{64}")
 """What such a key holds is told by the key: left over from something else it can't be mistaken."""
@@ -56,6 +58,7 @@ def restore(
             raise Conflict(
                 f"the snapshot is at migration {manifest.migration}, this version knows {newest}: upgrade Winnow first"
             )
+        _await_servers(at, say)
         copying.refuse_unless_empty(at.database_url)
         for table in manifest.tables:
             folder.check_table(manifest, table)
@@ -67,6 +70,27 @@ def restore(
             say(line)
     _record(at, manifest)
     return Restored(manifest=manifest, written=written, deleted=deleted)
+
+
+def _await_servers(at: Place, say: Say) -> None:
+    """Whoever restores has often started Postgres and the store a moment ago: they are waited for."""
+    database = Database(at.database_settings())
+    deadline, said = time.monotonic() + PATIENCE_S, False
+    try:
+        for check in (database.check, at.store.check):
+            while True:
+                try:
+                    check()
+                    break
+                except Retryable as error:
+                    if time.monotonic() > deadline:
+                        raise
+                    if not said:
+                        say(f"waiting for the servers: {error}")
+                    said = True
+                    time.sleep(1)
+    finally:
+        database.close()
 
 
 class _Objects:
