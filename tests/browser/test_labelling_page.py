@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import APIResponse, Page, Route, expect
 
 from shared.db import labels, tasks
 from shared.db.labels import LabelCounts
@@ -161,6 +161,31 @@ def test_a_reload_goes_on_with_the_same_image_and_loses_no_answer(visit: Visit, 
     seen = [press(page, "3") for _ in range(3)]
     assert len(set(seen)) == 3
     wait_for(lambda: by_class(world)[:3] == [1, 1, 3], "the answers after the reload")
+    visitor.complaints[:] = [text for text in visitor.complaints if "ERR_CONNECTION_FAILED" not in text]
+
+
+def test_an_answer_that_arrives_while_a_reloaded_page_asks_for_tasks_is_not_asked_again(
+    visit: Visit, world: World
+) -> None:
+    visitor = visit()
+    page = open_page(visitor, world)
+    page.route("**/annotation", lambda route: route.abort("connectionfailed"))
+    answered = press(page, "1")
+    before = shown(page)
+    page.unroute("**/annotation")
+    answers: list[Route] = []
+    leases: list[tuple[Route, APIResponse]] = []
+    page.route("**/annotation", lambda route: answers.append(route))
+    page.route("**/leases", lambda route: leases.append((route, route.fetch())))
+    page.reload()
+    while not (answers and leases):
+        page.wait_for_timeout(20)
+    asked, reply = leases[0]
+    assert answered in [task["image"]["url"] for task in reply.json()["tasks"]], "its answer has not yet come"
+    answers[0].continue_()
+    all_saved(page)
+    asked.fulfill(response=reply)
+    expect(page.get_by_alt_text(TAKEN)).to_have_attribute("src", before)
     visitor.complaints[:] = [text for text in visitor.complaints if "ERR_CONNECTION_FAILED" not in text]
 
 

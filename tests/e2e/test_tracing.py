@@ -14,14 +14,14 @@ from winnow.processes import SERVICES
 
 
 def lines(folder: Path) -> list[Mapping[str, Any]]:
-    """Every service's log. Each line of it must be JSON and say whose it is."""
+    """Every service's log, in the order of time. Each line of it must be JSON and say whose it is."""
     found = []
     for service in SERVICES:
         for line in (folder / "logs" / f"{service}.log").read_text().splitlines():
             record = json.loads(line)
             assert record["service"] == service
             found.append(record)
-    return found
+    return sorted(found, key=lambda record: str(record["timestamp"]))
 
 
 def metrics(url: str) -> str:

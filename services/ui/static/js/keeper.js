@@ -30,7 +30,7 @@ export class Keeper {
     this.outbox = outbox;
     this.events = events;
     this.queue = [];
-    this.done = new Set();
+    this.done = new Set(outbox.entries.map(nameOf)); // answered before this page was opened, perhaps not yet sent
     this.asking = false;
     this.lastSeen = Date.now();
     setInterval(() => this.#renewUnlessAway(), (leaseSeconds * 1000) / 3);
