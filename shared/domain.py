@@ -141,15 +141,19 @@ class ProjectSettings:
 
     arch: str = "cnn"
     train_mode: str = "scratch"
-    """``scratch`` trains every weight anew; ``head`` trains a linear head on a frozen, pretrained backbone."""
+    """``scratch`` trains every weight from random ones, ``finetune`` from pretrained ones; ``head`` trains a softmax
+    head on a frozen, pretrained backbone, ``ridge`` solves a ridge regression there."""
     image_size: int = 32
     """Side in pixels of the square that the model sees and that pixel packs hold."""
     channels: int = 3
-    epochs: int = 30
-    learning_rate: float = 3e-3
+    epochs: int | None = None
+    """None: chosen by how much there is to learn from, as is all of ``recipe`` that isn't named there."""
+    learning_rate: float | None = None
     batch_norm: bool = True
     dropout: float = 0.2
     seed: int = 0
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    """What to train with instead of what is chosen; the names are those of ``shared.learning.recipe.Recipe``."""
 
     strategy: str = "hybrid"
     measure: str = "margin"
@@ -176,14 +180,19 @@ class ProjectSettings:
     lease_seconds: int = 600
 
     @property
+    def on_features(self) -> bool:
+        """Whether models are trained on a frozen backbone's features, which are made once per image; else on pixels."""
+        return self.train_mode in ("head", "ridge")
+
+    @property
     def pixels_variant(self) -> str:
         """Names the form of pixel packs: two settings that need other pixels have other names."""
         return f"{self.image_size}x{self.channels}"
 
     @property
     def features_variant(self) -> str:
-        """Names the form of a frozen backbone's features."""
-        return f"{self.arch}-{self.pixels_variant}"
+        """Names the form of a frozen backbone's features: part of a key, so without the slash of ``timm/``."""
+        return f"{self.arch.replace('/', '-')}-{self.pixels_variant}"
 
 
 @dataclass(frozen=True, kw_only=True)

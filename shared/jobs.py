@@ -9,6 +9,7 @@ lost its lease can't publish.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -18,7 +19,7 @@ from shared.bus.base import Bus
 from shared.db import jobs as rows
 from shared.db.pool import Database, Tx
 from shared.domain import MAX_JOB_ATTEMPTS, Job, JobId, JobKind, JobState, NewJob, ProjectId, WakeUp
-from shared.errors import Permanent, Retryable, StaleFence
+from shared.errors import Conflict, NotFound, Permanent, Retryable, StaleFence
 from shared.metrics import JOB_LEASES_EXPIRED, JOBS_FINISHED, JOBS_QUEUED, WAKEUPS_LOST
 from shared.telemetry import logger, trace_id
 
@@ -102,6 +103,21 @@ class Ledger:
                 self._wake_after(tx, job)
             return jobs
 
+    def cancel(self, tx: Tx, job_id: JobId, project_id: ProjectId, actor: str) -> Job:
+        """End a job that waits or runs; its worker lets go of it at its next heartbeat.
+
+        It is then ``dead`` like one that failed for good: shown as such, and ``requeue`` begins it again. Raises
+        ``NotFound`` for a job that the project doesn't have, ``Conflict`` for one that has ended.
+        """
+        job = rows.get(tx, job_id)
+        if job.project_id != project_id:
+            raise NotFound(f"there is no job {job_id} in project {project_id}")
+        cancelled = rows.cancel(tx, job_id, error=f"cancelled by {actor}")
+        if cancelled is None:
+            raise Conflict(f"job {job_id} has ended: it is {job.state.value}")
+        tx.after_commit(partial(log.info, "job.cancelled", **job.log_context(), actor=actor))
+        return cancelled
+
     def sweep(self, tx: Tx) -> None:
         """Take jobs back from workers that died, and send again the wake-ups that got lost."""
         for dead in rows.bury_exhausted(tx):
@@ -138,8 +154,12 @@ def _note_expired(job: Job) -> None:
         log.warning("job.lease_expired", **job.log_context())
 
 
+_BEAT_S = 2.0
+"""The longest between two heartbeats, however long the lease: a job that is cancelled must hear of it."""
+
+
 class Heartbeat:
-    """Renews a job's lease from a thread of its own, every third of the lease, until stopped.
+    """Renews a job's lease from a thread of its own, every two seconds or third of the lease, until stopped.
 
     ``lost`` is set when the job is no longer this worker's, or when the lease may have run out because the database
     could not be reached.
@@ -168,16 +188,15 @@ class Heartbeat:
         self._thread.join(timeout=self._lease_s)
 
     def _beat(self) -> None:
-        missed = 0
-        while not self._stop.wait(self._lease_s / 3):
+        held_at = time.monotonic()
+        while not self._stop.wait(min(self._lease_s / 3, _BEAT_S)):
             try:
                 held = self._ledger.heartbeat(
                     self._job, lease_s=self._lease_s, progress=self._progress, detail=self._detail
                 )
-                missed = 0
+                held_at = time.monotonic()
             except Retryable as error:
-                missed += 1
-                held = missed < 3
+                held = time.monotonic() - held_at < self._lease_s
                 log.warning("heartbeat.missed", **self._job.log_context(), error=str(error))
             if not held:
                 log.warning("job.lease_lost", **self._job.log_context())

@@ -20,7 +20,7 @@ from shared.db.pool import Database, Tx
 from shared.db.retention import Part, Spent
 from shared.domain import JobId, Project, ProjectId
 from shared.settings import RetentionSettings
-from shared.store.base import Entry, Store, attempts_of, scores_of, shards_of
+from shared.store.base import Entry, Store, attempts_of, scores_of, shards_of, trainings_of
 from shared.telemetry import logger
 
 log = logger(__name__)
@@ -28,10 +28,11 @@ BATCH = 200
 """Objects deleted while the lock is held once: some seconds of a slow store."""
 _PAGE = 200
 _DERIVED = re.compile(
-    r"projects/\d+/(scores/\d+/\d+/[^/]+|checkpoints/\d+-\d+/[^/]+|shards/\d+/(pixels|features)-[^/]+)"
+    r"projects/\d+/(scores/\d+/\d+/[^/]+|checkpoints/\d+-\d+/[^/]+|shards/\d+/(pixels|features)-[^/]+|trainings/\d+/[^/]+)"
 )
 """Whatever else goes wrong, a key of another form is never deleted."""
 _ATTEMPT = re.compile(r"(projects/\d+/checkpoints/(\d+)-\d+/)[^/]+")
+_TRAINING = re.compile(r"(projects/\d+/trainings/(\d+)/)[^/]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,11 +122,12 @@ class Retention:
                 spent = rows.retired(tx, part) + (rows.surplus(tx, part, keep) if dry_run else [])
             yield from (self._checkpoint_heap(part, one) for one in spent)
         for project in self._projects():
-            yield _Heap(
-                project_id=project.id,
-                what="trainings without a checkpoint",
-                surplus=partial(self._ended_attempts, project_id=project.id),
-            )
+            for what, prefix, form in (
+                ("trainings without a checkpoint", attempts_of(project.id), _ATTEMPT),
+                ("notes of trainings that ended", trainings_of(project.id), _TRAINING),
+            ):
+                surplus = partial(self._ended_attempts, prefix=prefix, form=form)
+                yield _Heap(project_id=project.id, what=what, surplus=surplus)
             yield _Heap(
                 project_id=project.id,
                 what="packs of another form",
@@ -141,11 +143,11 @@ class Retention:
             done=partial(rows.mark_deleted, part=part, checkpoint=spent.id),
         )
 
-    def _ended_attempts(self, tx: Tx, project_id: ProjectId) -> Iterator[Entry]:
-        """Objects of trainings that were lost to another worker, or that the round moved on without."""
-        entries = list(self._derived(attempts_of(project_id)))
+    def _ended_attempts(self, tx: Tx, prefix: str, form: re.Pattern[str]) -> Iterator[Entry]:
+        """Objects of trainings that ended: lost to another worker, or moved on without by the round, or done."""
+        entries = list(self._derived(prefix))
         attempts: Mapping[str, JobId] = {
-            match[1]: JobId(int(match[2])) for entry in entries if (match := _ATTEMPT.fullmatch(entry.key))
+            match[1]: JobId(int(match[2])) for entry in entries if (match := form.fullmatch(entry.key))
         }
         ended = rows.ended_attempts(tx, attempts) if attempts else set()
         return (entry for entry in entries if entry.key.rpartition("/")[0] + "/" in ended)

@@ -105,6 +105,32 @@ class WorkerSettings(_Settings):
     weights_dir: Path | None = Field(default=None, validation_alias="WINNOW_WEIGHTS_DIR")
 
 
+class TrainerSettings(_Settings):
+    """``WINNOW_TRAINER_*``. With more than one process or node, networks are trained by all of them together."""
+
+    model_config = SettingsConfigDict(env_prefix="WINNOW_TRAINER_")
+    processes: int | None = Field(default=None, ge=1)
+    """Processes that train one model on this machine; None: one for each GPU that it may use."""
+    nodes: int = Field(default=1, ge=1)
+    """Machines that train one model; one runs the trainer, the others ``python -m services.trainer.member``."""
+    node: int = Field(default=0, ge=0)
+    """This machine's number among them: 0 for the trainer, 1 and up for the members."""
+    master: str | None = None
+    """``host:port`` at which the trainer's machine is reached by the members, on a network that nobody else is in."""
+    journal_s: float = Field(default=15.0, gt=0)
+    """How often the state of a training is written down, from which it goes on after a crash."""
+    unlabelled: int = Field(default=20_000, ge=0)
+    """The most images of the unlabelled pool that a training reads, where its recipe uses any."""
+
+    @model_validator(mode="after")
+    def _reachable(self) -> TrainerSettings:
+        if self.nodes > 1 and self.master is None:
+            raise ValueError("WINNOW_TRAINER_MASTER must say host:port when WINNOW_TRAINER_NODES is above 1")
+        if self.node >= self.nodes:
+            raise ValueError("WINNOW_TRAINER_NODE must be below WINNOW_TRAINER_NODES")
+        return self
+
+
 class ApiSettings(_Settings):
     """``WINNOW_API_*``. Limits that protect the service from what it is sent."""
 

@@ -163,7 +163,7 @@ def _needs_of(session: Session) -> Iterator[Need]:
         for sha256 in contents.images(tx, project_id):
             yield Need(key=image_key(project_id, sha256), sha256=sha256)
         for shard_id in contents.packs(tx, project_id):
-            if settings.train_mode == "head":
+            if settings.on_features:
                 yield Need(key=features_info_key(project_id, shard_id, settings.features_variant), sha256=None)
                 yield Need(key=features_key(project_id, shard_id, settings.features_variant), sha256=None)
             yield Need(key=pixels_key(project_id, shard_id, settings.pixels_variant), sha256=None)

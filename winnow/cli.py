@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from pydantic import ValidationError
@@ -171,7 +171,7 @@ def doctor(
 def simulate(
     data: Annotated[Path, typer.Argument(help="Folder or .zip of train/<class>/* and test/<class>/*.")],
     arch: str = DEFAULTS.arch,
-    mode: Annotated[str, typer.Option(help="scratch or head.")] = DEFAULTS.train_mode,
+    mode: Annotated[str, typer.Option(help="scratch, finetune, head or ridge.")] = DEFAULTS.train_mode,
     strategy: str = DEFAULTS.strategy,
     initial: Annotated[int, typer.Option(help="Random labels to begin with.")] = DEFAULTS.initial,
     batch: Annotated[int, typer.Option(help="Labels per round.")] = DEFAULTS.batch_size,
@@ -182,7 +182,10 @@ def simulate(
     clusters: Annotated[int, typer.Option(help="Hybrid's number of clusters.")] = DEFAULTS.clusters,
     image_size: Annotated[int | None, typer.Option(help="Side in pixels.")] = None,
     channels: Annotated[int, typer.Option(help="1 grey, 3 colour.")] = DEFAULTS.channels,
-    epochs: int = DEFAULTS.epochs,
+    epochs: Annotated[int | None, typer.Option(help="Chosen by the data if not given.")] = None,
+    recipe: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE of what to train with, as in docs/learning.md; repeatable.")
+    ] = None,
     weights: Annotated[Path | None, typer.Option(help="File of pretrained weights.")] = None,
     weights_dir: Annotated[Path | None, typer.Option(envvar="WINNOW_WEIGHTS_DIR")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
@@ -207,6 +210,7 @@ def simulate(
         image_size=image_size,
         channels=channels,
         epochs=epochs,
+        recipe=dict(_setting(one) for one in recipe or []),
         weights=weights,
         weights_dir=weights_dir,
         device=device,
@@ -229,6 +233,17 @@ def simulate(
     if out is not None:
         out.write_text(json.dumps(result, indent=1))
         console.print(f"written to {out}")
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """``name=value``: the value as JSON where it is some, else as a word."""
+    name, sign, value = text.partition("=")
+    if not sign:
+        raise Invalid(f"{text!r} is not NAME=VALUE")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
 
 
 @app.command(name="import")

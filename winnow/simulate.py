@@ -7,8 +7,8 @@ measured here is what a project would do in strict mode. The test set plays the 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,12 @@ import numpy.typing as npt
 from shared.domain import ProjectSettings
 from shared.errors import Invalid
 from shared.imaging import to_pixels
-from shared.learning import backbones
-from shared.learning.config import CNN, HEAD, LearnConfig
+from shared.learning import archs, backbones
+from shared.learning.config import CNNS, ON_FEATURES, SCRATCH, LearnConfig
 from shared.learning.metrics import evaluate
 from shared.learning.model import Model
 from shared.learning.predict import embed, pick_device, predict
-from shared.learning.train import fit
+from shared.learning.train import Extras, Fitted, fit
 from shared.selection import registry
 from shared.selection.base import Selection, ShardScores, Strategy
 from shared.weights import find_weights
@@ -50,10 +50,11 @@ class SimulateOptions:
     seed: int = 0
     image_size: int | None = None
     channels: int = _DEFAULTS.channels
-    epochs: int = _DEFAULTS.epochs
-    learning_rate: float = _DEFAULTS.learning_rate
+    epochs: int | None = None
+    learning_rate: float | None = None
     batch_norm: bool = _DEFAULTS.batch_norm
     dropout: float = _DEFAULTS.dropout
+    recipe: Mapping[str, Any] = field(default_factory=dict)
     measure: str = _DEFAULTS.measure
     alpha: float = _DEFAULTS.alpha
     clusters: int = _DEFAULTS.clusters
@@ -66,7 +67,7 @@ class SimulateOptions:
         """What the trainer of such a project would be told. Raises ``Invalid``."""
         size = self.image_size
         if size is None:
-            size = _DEFAULTS.image_size if self.arch == CNN else backbones.default_size(self.arch)
+            size = _DEFAULTS.image_size if self.arch in CNNS else archs.info(self.arch).input_size
         return LearnConfig(
             arch=self.arch,
             mode=self.mode,
@@ -77,6 +78,7 @@ class SimulateOptions:
             batch_norm=self.batch_norm,
             dropout=self.dropout,
             seed=self.seed,
+            recipe=self.recipe,
         )
 
 
@@ -84,10 +86,10 @@ def simulate(options: SimulateOptions, on_round: Callable[[Row], None] | None = 
     """Run the loop and return what ``--out`` writes.
 
     ``{dataset, arch, mode, strategy, seed, rounds: [{labels, accuracy, macro_f1, per_class, train_s, score_s,
-    select_s}], aulc}``: accuracies are shares of the test set, ``per_class`` goes by class name, times are seconds
-    (``score_s`` of the first round holds the backbone's features of everything), ``aulc`` is the area under the
-    curve of accuracy over labels divided by its width. Ends early when the training set is used up. ``on_round`` is
-    called with each round as soon as it is there. Raises ``Invalid`` and ``Permanent``.
+    select_s}], aulc}``: accuracies are shares of the test set, ``per_class`` goes by class name,
+    times are seconds (``score_s`` of the first round holds the backbone's features of everything), ``aulc`` is the
+    area under the curve of accuracy over labels divided by its width. Ends early when the training set is used up.
+    ``on_round`` is called with each round as soon as it is there. Raises ``Invalid`` and ``Permanent``.
     """
     if min(options.initial, options.batch, options.rounds) < 1:
         raise Invalid("initial, batch and rounds must each be at least 1")
@@ -95,7 +97,7 @@ def simulate(options: SimulateOptions, on_round: Callable[[Row], None] | None = 
     strategy = registry.make(options.strategy, measure=options.measure, alpha=options.alpha, clusters=options.clusters)
     with open_dataset(options.data) as dataset:
         loop = _Loop(options, config, strategy, dataset)
-        rounds = []
+        rounds: list[Row] = []
         for row in loop.run():
             rounds.append(row)
             if on_round is not None:
@@ -127,9 +129,11 @@ class _Loop:
         started = time.perf_counter()
         self.backbone_id: str | None = None
         self.x, self.test_x = self._inputs(dataset.train), self._inputs(dataset.test)
-        if config.mode == HEAD:
+        self.pretrained = self._weights() if config.mode != SCRATCH else None
+        self.on_features = config.mode in ON_FEATURES
+        if self.on_features:
             self._embed_all()
-        self.prepare_s = time.perf_counter() - started if config.mode == HEAD else 0.0
+        self.prepare_s = time.perf_counter() - started if self.on_features else 0.0
         self.y, self.test_y = (_labels(items) for items in (dataset.train, dataset.test))
         self.labelled = np.zeros(len(self.y), dtype=bool)
 
@@ -143,24 +147,29 @@ class _Loop:
         except Invalid as error:
             raise Invalid(f"{item.path}: {error}") from error
 
-    def _embed_all(self) -> None:
+    def _weights(self) -> bytes:
         arch = self.config.arch
-        weights = find_weights(
+        return find_weights(
             arch,
-            url=backbones.weights_url(arch),
+            url=archs.info(arch).weights_url,
             weights_dir=self.options.weights_dir,
             explicit=self.options.weights,
         )
-        backbone = backbones.load(arch, weights, self.device)
+
+    def _embed_all(self) -> None:
+        assert self.pretrained is not None
+        backbone = backbones.load(self.config.arch, self.pretrained, self.device)
         self.x, self.test_x = (embed(backbone, pixels, device=self.device) for pixels in (self.x, self.test_x))
         self.backbone_id = backbone.id
 
     def run(self) -> Iterator[Row]:
         """A record for each training."""
         self._ask(registry.make(registry.COLD_START), self.options.initial, round_number=0, model=None)
+        model: Model | None = None
         for number in range(1, self.options.rounds + 1):
             started = time.perf_counter()
-            model = self._train()
+            fitted = self._train(model)
+            model = fitted.model
             trained = time.perf_counter()
             row = self._measure(model) | {
                 "train_s": trained - started,
@@ -175,15 +184,21 @@ class _Loop:
                 yield row
                 return
 
-    def _train(self) -> Model:
+    def _train(self, previous: Model | None) -> Fitted:
         return fit(
             self.x[self.labelled],
             self.y[self.labelled],
             n_classes=len(self.dataset.classes),
             config=self.config,
             device=self.device,
-            backbone_id=self.backbone_id,
-        ).model
+            extras=Extras(
+                unlabelled=self.x[~self.labelled],
+                class_names=self.dataset.classes,
+                pretrained=None if self.on_features else self.pretrained,
+                previous=previous,
+                backbone_id=self.backbone_id,
+            ),
+        )
 
     def _measure(self, model: Model) -> Row:
         measured = evaluate(predict(model, self.test_x, device=self.device)[0], self.test_y)

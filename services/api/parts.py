@@ -30,6 +30,7 @@ SystemPart = Annotated[System, Depends(_system)]
 IngestPart = Annotated[Ingest, Depends(_ingest)]
 
 ProjectPath = Annotated[int, Path(ge=1, le=BIGGEST_ID, description="The project's id.", examples=[1])]
+JobPath = Annotated[int, Path(ge=1, le=BIGGEST_ID, description="The job's id.", examples=[5])]
 ImagePath = Annotated[int, Path(ge=1, le=BIGGEST_ID, description="The image's id.", examples=[17])]
 LimitQuery = Annotated[int, Query(ge=1, le=500, description="At most this many items.")]
 CursorQuery = Annotated[

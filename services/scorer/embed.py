@@ -51,7 +51,7 @@ class EmbedHandler:
         config = LearnConfig.from_settings(settings)
         pixels, unreadable = self._decode(rows, config, context)
         arrays.save(self._store, pixels_key(job.project_id, shard_id, settings.pixels_variant), pixels)
-        if config.mode == "head":
+        if settings.on_features:
             backbone = self._models.backbone(config.arch)
             features = self._features(backbone, pixels, context)
             place = (job.project_id, shard_id, settings.features_variant)

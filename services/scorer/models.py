@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from shared.domain import Checkpoint, CheckpointId
 from shared.errors import Permanent
-from shared.learning import backbones
+from shared.learning import archs, backbones
 from shared.learning.backbones import Backbone
 from shared.learning.checkpoints import from_bytes
 from shared.learning.model import Model
@@ -32,7 +32,7 @@ class Models:
     def backbone(self, arch: str) -> Backbone:
         """A pretrained, frozen backbone. Raises ``Permanent`` if its weights can't be had."""
         if arch not in self._backbones:
-            data = find_weights(arch, url=backbones.weights_url(arch), weights_dir=self._weights_dir)
+            data = find_weights(arch, url=archs.info(arch).weights_url, weights_dir=self._weights_dir)
             self._backbones[arch] = backbones.load(arch, data, device=self.device)
         return self._backbones[arch]
 

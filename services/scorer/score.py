@@ -16,7 +16,7 @@ from shared.domain import CheckpointId, Job, JobKind, ProjectId, ProjectSettings
 from shared.errors import Permanent
 from shared.jobs import Ledger
 from shared.learning.model import Model
-from shared.learning.predict import predict
+from shared.learning.predict import predict_members
 from shared.metrics import IMAGES_SCORED
 from shared.rounds import Rounds
 from shared.store.base import Store, features_info_key, features_key, pixels_key, scores_prefix
@@ -44,15 +44,19 @@ class ScoreHandler:
             settings = projects.get(tx, job.project_id).settings
         model = self._models.checkpoint(checkpoint)
         x = self._inputs(job.project_id, shard_id, settings, model)
-        probabilities, features = [], []
+        probabilities, features, members = [], [], []
         for first in range(0, len(x), _ROWS_AT_ONCE):
             context.check()
             context.report(first / len(x), images=first, of=len(x))
-            p, f = predict(model, x[first : first + _ROWS_AT_ONCE], device=self._models.device)
-            probabilities.append(p)
-            features.append(f)
+            scores = predict_members(model, x[first : first + _ROWS_AT_ONCE], device=self._models.device, seed=first)
+            probabilities.append(scores.probabilities)
+            features.append(scores.features)
+            if scores.members is not None:
+                members.append(scores.members.astype(np.float16))
         prefix = scores_prefix(job.project_id, checkpoint.id, shard_id)
-        if model.config.mode != "head":  # a frozen backbone's features lie with the shard, once for all rounds
+        if members:
+            arrays.save(self._store, prefix + "members.npy", np.concatenate(members))
+        if not model.spec.reads_features:  # a frozen backbone's features lie with the shard, once for all rounds
             arrays.save(self._store, prefix + "features.npy", np.concatenate(features))
         arrays.save(self._store, prefix + "probabilities.npy", np.concatenate(probabilities))
         IMAGES_SCORED.inc(len(x))
@@ -66,7 +70,7 @@ class ScoreHandler:
         self, project_id: ProjectId, shard_id: ShardId, settings: ProjectSettings, model: Model
     ) -> NDArray[Any]:
         """What the model is fed: the backbone's features ``(n, D)``, or pixels ``(n, S, S, C)``."""
-        if model.config.mode != "head":
+        if not model.spec.reads_features:
             return arrays.load(self._store, pixels_key(project_id, shard_id, settings.pixels_variant))
         place = (project_id, shard_id, settings.features_variant)
         made_by = json.loads(self._store.get(features_info_key(*place)))["backbone"]

@@ -117,7 +117,7 @@ class _Reader:
         return ShardScores(ids=candidates.ids, probabilities=probabilities, features=features)
 
     def _array(self, shard_id: ShardId, name: str) -> NDArray[np.float32]:
-        if name == "features.npy" and self._settings.train_mode == "head":
+        if name == "features.npy" and self._settings.on_features:
             return arrays.load(self._store, features_key(self._project_id, shard_id, self._settings.features_variant))
         assert self._checkpoint_id is not None  # the cold start needs neither
         return arrays.load(self._store, scores_prefix(self._project_id, self._checkpoint_id, shard_id) + name)

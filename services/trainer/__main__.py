@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from services.trainer.gather import Gatherer
 from services.trainer.train import TrainHandler
-from shared.settings import WorkerSettings
+from shared.settings import TrainerSettings, WorkerSettings
 from shared.system import from_environment
 from shared.worker import run_worker
 
 
 def main() -> None:
     system = from_environment("trainer")
-    settings = WorkerSettings()
-    run_worker(system, [TrainHandler(system.ledger, system.rounds, system.store, settings.device)], settings)
+    settings, training = WorkerSettings(), TrainerSettings()
+    gatherer = Gatherer(system.database, system.store, settings.weights_dir, training.unlabelled)
+    handler = TrainHandler(system.ledger, system.rounds, system.store, gatherer, training, settings.device)
+    run_worker(system, [handler], settings)
 
 
 if __name__ == "__main__":

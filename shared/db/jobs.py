@@ -101,6 +101,12 @@ def give_back(tx: Tx, job: Job) -> bool:
     return tx.one(_Q["give_back"], {"id": job.id, "fence": job.fence}) is not None
 
 
+def cancel(tx: Tx, job_id: JobId, *, error: str) -> Job | None:
+    """None if the job has ended."""
+    row = tx.one(_Q["cancel"], {"id": job_id, "error": error})
+    return None if row is None else _job(row)
+
+
 def requeue_dead(tx: Tx, *, job_id: JobId | None = None, project_id: ProjectId | None = None) -> list[Job]:
     """Give dead jobs another life: one, those of a project, or all."""
     return [_job(row) for row in tx.all(_Q["requeue"], {"id": job_id, "project_id": project_id})]

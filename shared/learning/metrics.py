@@ -27,7 +27,8 @@ def evaluate(probabilities: npt.NDArray[Any], labels: npt.NDArray[Any]) -> dict[
 
     Keys: n, accuracy, accuracy_low and accuracy_high (95% Wilson), macro_precision, macro_recall, macro_f1, per_class
     (recall by column, None where absent), support (images by column), confusion (rows truth, columns prediction),
-    nll, ece. Raises ``Invalid`` where there is nothing to measure on, or the arrays don't fit.
+    nll, ece, auroc (of two classes, else None), reliability. Raises ``Invalid`` where there is nothing to measure on,
+    or the arrays don't fit.
     """
     probabilities, labels = np.asarray(probabilities, dtype=np.float64), np.asarray(labels, dtype=np.int64)
     if probabilities.ndim != 2 or labels.shape != (len(probabilities),) or len(labels) == 0:
@@ -52,6 +53,8 @@ def evaluate(probabilities: npt.NDArray[Any], labels: npt.NDArray[Any]) -> dict[
         "confusion": confusion.tolist(),
         "nll": negative_log_likelihood(probabilities, labels),
         "ece": expected_calibration_error(probabilities, labels),
+        "auroc": auroc(probabilities[:, 1], labels) if probabilities.shape[1] == 2 else None,
+        "reliability": reliability(probabilities, labels),
     }
 
 
@@ -96,3 +99,46 @@ def expected_calibration_error(probabilities: npt.NDArray[np.float64], labels: I
     in_bin = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     gaps = np.bincount(in_bin, weights=confidence - right, minlength=bins)
     return float(np.abs(gaps).sum() / len(labels))
+
+
+def reliability(probabilities: npt.NDArray[np.float64], labels: Ints, bins: int = ECE_BINS) -> list[dict[str, Any]]:
+    """The diagram behind the calibration error: of each bin of confidence that isn't empty its ends ``low`` and
+    ``high``, how many images are in it (``n``), their mean ``confidence`` and their ``accuracy``."""
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    in_bin = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    return [
+        {
+            "low": one / bins,
+            "high": (one + 1) / bins,
+            "n": int((in_bin == one).sum()),
+            "confidence": float(confidence[in_bin == one].mean()),
+            "accuracy": float(right[in_bin == one].mean()),
+        }
+        for one in np.unique(in_bin).tolist()
+    ]
+
+
+def auroc(scores: npt.NDArray[np.float64], labels: Ints) -> float | None:
+    """The chance that an image of class 1 has a higher score than one of class 0; a tie counts half (Hanley and McNeil
+    1982). None where either class is missing."""
+    positive = labels == 1
+    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
+    if not n_positive or not n_negative:
+        return None
+    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    rank = (np.cumsum(counts) - (counts - 1) / 2)[place]  # of equals the mean of their ranks
+    above = rank[positive].sum() - n_positive * (n_positive + 1) / 2
+    return float(above / (n_positive * n_negative))
+
+
+def calibration_report(
+    before: npt.NDArray[np.float64], after: npt.NDArray[np.float64], labels: Ints
+) -> dict[str, float]:
+    """ECE and NLL of the same images by probabilities (n, C) ``before`` and ``after`` calibration."""
+    return {
+        "ece_before": expected_calibration_error(before, labels),
+        "ece_after": expected_calibration_error(after, labels),
+        "nll_before": negative_log_likelihood(before, labels),
+        "nll_after": negative_log_likelihood(after, labels),
+    }

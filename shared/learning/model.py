@@ -8,34 +8,49 @@ import torch
 
 from shared.errors import Permanent
 from shared.learning.backbones import Backbone
-from shared.learning.config import SCRATCH, LearnConfig
-from shared.learning.networks import Cnn, CnnConfig, LinearHead, Network
+from shared.learning.config import CNNS, NetworkSpec
+from shared.learning.networks import LinearHead, MlpHead, Network, build_cnn
+from shared.learning.transfer import build_transfer
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """``backbone_id`` names the weights that a head was fitted on; ``backbone`` is needed to predict from pixels."""
+    """``networks`` are the members of a committee, mostly one; what the model says is the mean of what they say.
 
-    config: LearnConfig
-    n_classes: int
-    network: Network
+    ``backbone_id`` names the weights whose features a head was fitted on; ``backbone`` is needed to predict from pixels
+    with it. ``mc_dropout``: passes with dropout that ``predict_members`` makes of each member.
+    """
+
+    spec: NetworkSpec
+    networks: tuple[Network, ...]
     backbone_id: str | None = None
     backbone: Backbone | None = None
+    mc_dropout: int = 0
+
+    @property
+    def network(self) -> Network:
+        """The first member: the one whose features are used."""
+        return self.networks[0]
+
+    @property
+    def n_classes(self) -> int:
+        return self.spec.n_classes
 
 
-def build_network(config: LearnConfig, n_classes: int, dim: int) -> Network:
-    """An untrained network of the shape that ``config`` asks for; ``dim`` is the width of a head's features."""
-    if config.mode == SCRATCH:
-        return Cnn(
-            CnnConfig(
-                n_classes=n_classes,
-                image_size=config.image_size,
-                channels=config.channels,
-                batch_norm=config.batch_norm,
-                dropout=config.dropout,
-            )
-        )
-    return LinearHead(dim, n_classes)
+def build_network(spec: NetworkSpec, pretrained: bytes | None = None) -> Network:
+    """An untrained network as ``spec`` describes it; ``pretrained`` is a weights file for ``finetune``.
+
+    Raises ``Invalid`` for an unknown architecture, ``Permanent`` for weights that are not its own.
+    """
+    if spec.reads_features:
+        if spec.head == "mlp":
+            return MlpHead(spec.dim, spec.n_classes, dropout=spec.dropout)
+        return LinearHead(spec.dim, spec.n_classes)
+    if spec.arch in CNNS:
+        return build_cnn(spec.arch, spec.n_classes, spec.image_size, spec.channels, spec.batch_norm, spec.dropout)
+    return build_transfer(
+        spec.arch, spec.n_classes, image_size=spec.image_size, dropout=spec.dropout, weights=pretrained
+    )
 
 
 def pick_device(name: str | None) -> torch.device:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,26 @@ from torch import Tensor
 
 from shared.errors import Invalid
 from shared.learning.backbones import Backbone
-from shared.learning.config import HEAD
 from shared.learning.model import Model, pick_device
 from shared.learning.networks import Network, to_input
 
-__all__ = ["embed", "pick_device", "predict"]
+__all__ = ["Scores", "embed", "pick_device", "predict", "predict_members"]
 
 Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """What a model says of ``n`` images, float32 throughout.
+
+    probabilities : (n, n_classes), the mean over the members and calibrated.
+    features : (n, D); a head's are those of its backbone.
+    members : (n, M, n_classes), what each of M members says, or each pass with dropout; None where there is one.
+    """
+
+    probabilities: Floats
+    features: Floats
+    members: Floats | None
 
 
 def predict(
@@ -29,19 +43,52 @@ def predict(
     ``x`` is uint8 (n, S, S, C) pixels, or for a head also the float32 (n, D) features of its backbone. The features
     of a head are those of the backbone. Raises ``Invalid`` when ``x`` is not what the model takes.
     """
-    network = model.network.to(device).eval()
-    if model.config.mode == HEAD and x.dtype == np.uint8:
+    scores = _scores(model, x, batch_size, device, passes=0, seed=0)
+    return scores.probabilities, scores.features
+
+
+def predict_members(
+    model: Model, x: npt.NDArray[Any], *, batch_size: int = 256, device: torch.device | str = "cpu", seed: int = 0
+) -> Scores:
+    """As ``predict``, and what each member of the committee says, or each pass with dropout.
+
+    With ``model.mc_dropout`` passes the members are samples of dropout in the layers after the features (Gal and
+    Ghahramani 2016), the same for the same ``seed`` and batch size; the probabilities stay those without dropout.
+    """
+    return _scores(model, x, batch_size, device, passes=model.mc_dropout, seed=seed)
+
+
+def _scores(
+    model: Model, x: npt.NDArray[Any], batch_size: int, device: torch.device | str, *, passes: int, seed: int
+) -> Scores:
+    networks = [network.to(device).eval() for network in model.networks]
+    if model.spec.reads_features and x.dtype == np.uint8:
         if model.backbone is None:
             raise Invalid("this head was loaded without its backbone, so it takes features, not pixels")
         x = embed(model.backbone, x, batch_size=batch_size, device=device)
     _check(model, x)
 
-    def both(batch: Tensor) -> tuple[Tensor, Tensor]:
-        features = network.features(batch)
-        return network.logits(features).softmax(dim=1), features
+    def said(batch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        features = [network.features(batch) for network in networks]
+        plain = torch.stack([n.probabilities(f) for n, f in zip(networks, features, strict=True)], dim=1)
+        if not passes:
+            return plain.mean(dim=1), features[0], plain
+        for network in networks:
+            network.train()  # the features are made: what follows them are linear layers and dropout
+        drawn = [n.probabilities(f) for n, f in zip(networks, features, strict=True) for _ in range(passes)]
+        for network in networks:
+            network.eval()
+        return plain.mean(dim=1), features[0], torch.stack(drawn, dim=1)
 
-    probabilities, features = _in_batches(both, x, batch_size, device)
-    return probabilities.numpy(), features.numpy()
+    with torch.random.fork_rng(devices=[device] if torch.device(device).type == "cuda" else []):
+        torch.manual_seed(seed)
+        probabilities, features, members = _in_batches(said, x, batch_size, device)
+    several = members.shape[1] > 1
+    return Scores(
+        probabilities=probabilities.numpy(),
+        features=features.numpy(),
+        members=members.numpy() if several else None,
+    )
 
 
 def embed(
@@ -64,12 +111,12 @@ def raw_logits(network: Network, x: npt.NDArray[Any], device: torch.device, batc
 
 
 def _check(model: Model, x: npt.NDArray[Any]) -> None:
-    if model.config.mode == HEAD:
-        dim = model.network.mean.shape[1]
-        if x.ndim != 2 or x.shape[1] != dim:
-            raise Invalid(f"this head takes features of {dim} numbers, not an array of shape {x.shape}")
+    spec = model.spec
+    if spec.reads_features:
+        if x.ndim != 2 or x.shape[1] != spec.dim:
+            raise Invalid(f"this head takes features of {spec.dim} numbers, not an array of shape {x.shape}")
         return
-    wanted = (model.config.image_size, model.config.image_size, model.config.channels)
+    wanted = (spec.image_size, spec.image_size, spec.channels)
     if x.dtype != np.uint8 or x.shape[1:] != wanted:
         raise Invalid(f"this model takes uint8 pixels of shape (n, {wanted}), not {x.dtype} of shape {x.shape}")
 

@@ -12,8 +12,11 @@ Key layout::
     projects/<project>/shards/<shard>/features-<variant>.json       {"backbone": id}: what made the features
     projects/<project>/checkpoints/<job>-<fence>/model.safetensors
     projects/<project>/checkpoints/<job>-<fence>/checkpoint.json
+    projects/<project>/trainings/<job>/examples.npy, order.json     what a training under way is trained on
+    projects/<project>/trainings/<job>/<run>.pt                     its state, from which it goes on after a crash
     projects/<project>/scores/<checkpoint>/<shard>/probabilities.npy  float32 (n, classes)
     projects/<project>/scores/<checkpoint>/<shard>/features.npy       float32 (n, D)
+    projects/<project>/scores/<checkpoint>/<shard>/members.npy        float16 (n, members, classes), committees only
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO, Protocol
 
-from shared.domain import CheckpointId, ProjectId, ShardId
+from shared.domain import CheckpointId, JobId, ProjectId, ShardId
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +116,15 @@ def features_info_key(project: ProjectId, shard: ShardId, variant: str) -> str:
 
 def checkpoint_prefix(project: ProjectId, name: str) -> str:
     return f"projects/{project}/checkpoints/{name}/"
+
+
+def training_prefix(project: ProjectId, job: JobId) -> str:
+    return f"projects/{project}/trainings/{job}/"
+
+
+def trainings_of(project: ProjectId) -> str:
+    """The prefix of the notes of every training."""
+    return f"projects/{project}/trainings/"
 
 
 def scores_prefix(project: ProjectId, checkpoint: CheckpointId, shard: ShardId) -> str:

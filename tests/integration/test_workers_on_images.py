@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from services.scorer.embed import EmbedHandler
 from services.scorer.models import Models
 from services.scorer.score import ScoreHandler
 from services.scorer.select import SelectHandler
+from services.trainer.gather import Gatherer, Material
 from services.trainer.train import TrainHandler
 from shared import arrays
 from shared.db import images, jobs, labels, projects, rounds, tasks, users
@@ -40,7 +42,7 @@ from shared.domain import (
 )
 from shared.errors import Permanent
 from shared.learning.predict import pick_device
-from shared.settings import WorkerSettings
+from shared.settings import TrainerSettings, WorkerSettings
 from shared.store.base import features_info_key, features_key, image_key, scores_prefix
 from shared.system import System
 from shared.worker import Worker
@@ -56,6 +58,12 @@ def system(migrated_database_url: str, tmp_path: Path) -> Iterator[System]:
         yield opened
 
 
+def train_handler(system: System, weights_dir: Path | None = None, **settings: Any) -> TrainHandler:
+    gatherer = Gatherer(system.database, system.store, weights_dir, most_unlabelled=1000)
+    training = TrainerSettings(**settings)
+    return TrainHandler(system.ledger, system.rounds, system.store, gatherer, training, "cpu")
+
+
 @contextmanager
 def workers(system: System, weights_dir: Path | None = None) -> Iterator[None]:
     """A trainer and a scorer, as threads."""
@@ -63,7 +71,7 @@ def workers(system: System, weights_dir: Path | None = None) -> Iterator[None]:
     models = Models(system.store, device, weights_dir)
     parts = (system.ledger, system.rounds, system.store)
     crew = [
-        Worker(system.ledger, system.bus, [TrainHandler(*parts, "cpu")], WorkerSettings()),
+        Worker(system.ledger, system.bus, [train_handler(system, weights_dir)], WorkerSettings()),
         Worker(
             system.ledger,
             system.bus,
@@ -262,9 +270,9 @@ def test_features_of_other_weights_are_refused(system: System, tmp_path: Path) -
     system.store.put_bytes(features_info_key(project_id, first.id, settings.features_variant), other)
     with system.ledger.transaction() as tx:  # whatever was trained meanwhile, a training anew must refuse
         pool = labels.examples(tx, project_id, Split.POOL)
-    trainer = TrainHandler(system.ledger, system.rounds, system.store, "cpu")
+        material = Material(settings=settings, classes=classes, pool=pool, holdout=[], labels_at=labels.read_at(tx))
     with pytest.raises(Permanent, match="different weights"):
-        trainer._backbone_id(project_id, pool, settings)
+        Gatherer(system.database, system.store, None, 0).backbone_id(project_id, material)
 
 
 def test_a_training_whose_loss_is_no_number_ends_dead_and_is_counted(system: System) -> None:

@@ -12,15 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save
 from torchvision import models
 
 from shared.errors import Invalid, Permanent
-from shared.learning import backbones
+from shared.learning import archs, backbones, torchvision_archs
 from shared.learning.checkpoints import data_version, from_bytes, manifest, to_bytes
 from shared.learning.config import LearnConfig
 from shared.learning.model import Model
-from shared.learning.predict import embed, predict
-from shared.learning.train import fit
+from shared.learning.networks import to_input
+from shared.learning.predict import embed, predict, predict_members
+from shared.learning.train import Extras, fit
 from shared.weights import find_weights
 
 CLASSES = [(11, "cat"), (7, "dog")]
@@ -31,7 +33,7 @@ LABELS = np.arange(12) % 2
 def state_bytes(arch: str, seed: int = 0, **options: object) -> bytes:
     """A weights file as torchvision writes them, with random numbers in it."""
     torch.manual_seed(seed)
-    if arch in backbones.WITH_AUX:
+    if arch in torchvision_archs.WITH_AUX:
         options = {"aux_logits": True, "init_weights": False}
     out = io.BytesIO()
     torch.save(models.get_model(arch, weights=None, **options).state_dict(), out)
@@ -59,7 +61,7 @@ def backbone() -> backbones.Backbone:
 
 def written(model: Model) -> tuple[bytes, dict[str, Any], str]:
     data = to_bytes(model)
-    record = manifest(model, data, classes=CLASSES, data_version="d1", metrics={"accuracy": 0.5})
+    record = manifest(model, data, classes=CLASSES, data_version="d1", metrics={"accuracy": 0.5}, config=LearnConfig())
     return data, json.loads(json.dumps(record)), hashlib.sha256(data).hexdigest()
 
 
@@ -68,7 +70,7 @@ def test_a_checkpoint_read_again_predicts_the_same_to_the_last_bit(cnn: Model) -
     again = from_bytes(data, record, expected_sha256=sha256)
     for before, after in zip(predict(cnn, PIXELS), predict(again, PIXELS), strict=True):
         assert before.tobytes() == after.tobytes()
-    assert again.config == cnn.config
+    assert again.spec == cnn.spec
     assert to_bytes(again) == data
 
 
@@ -80,7 +82,7 @@ def test_the_manifest_says_what_the_tensors_mean(cnn: Model) -> None:
     assert record["metrics"] == {"accuracy": 0.5}
     assert record["backbone"] is None
     with pytest.raises(Invalid, match="2 columns but 1 classes"):
-        manifest(cnn, b"", classes=CLASSES[:1], data_version="", metrics={})
+        manifest(cnn, b"", config=LearnConfig(), classes=CLASSES[:1], data_version="", metrics={})
 
 
 def test_one_changed_byte_is_refused_before_anything_is_parsed(cnn: Model) -> None:
@@ -97,13 +99,42 @@ def test_a_manifest_of_another_model_is_refused(cnn: Model) -> None:
         record | {"sha256": "0" * 64},
         record | {"format": 99},
         record | {"classes": [*record["classes"], {"id": 1, "name": "cow"}]},
-        record | {"config": record["config"] | {"image_size": 48}},
-        record | {"config": record["config"] | {"depth": 9}},
+        record | {"network": record["network"] | {"image_size": 48}},
+        record | {"network": record["network"] | {"depth": 9}},
+        record | {"network": {}},
         {key: value for key, value in record.items() if key != "classes"},
     ]
     for changed in wrong:
         with pytest.raises(Permanent):
             from_bytes(data, changed, expected_sha256=sha256)
+
+
+def test_a_checkpoint_of_the_first_format_is_still_read(cnn: Model) -> None:
+    tensors = {name: tensor for name, tensor in cnn.network.state_dict().items() if name != "temperature"}
+    data = save(tensors)
+    sha256 = hashlib.sha256(data).hexdigest()
+    config = {"arch": "cnn", "mode": "scratch", "image_size": 32, "channels": 3, "batch_norm": True, "dropout": 0.2}
+    more = {"epochs": 30, "learning_rate": 0.003, "seed": 0, "batch_size": 32, "weight_decay": 0.01, "head_decay": 0.1}
+    record = {
+        "format": 1,
+        "config": config | more,
+        "classes": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
+        "backbone": None,
+        "sha256": sha256,
+    }
+    again = from_bytes(data, record, expected_sha256=sha256)
+    logits = again.network(to_input(torch.from_numpy(PIXELS)))
+    assert predict(again, PIXELS)[0] == pytest.approx(logits.softmax(1).numpy(), abs=1e-6)
+
+
+def test_a_committee_is_kept_member_by_member() -> None:
+    config = LearnConfig(image_size=32, recipe={"epochs": 1, "min_steps": 2, "committee": 2, "mc_dropout": 3})
+    both = fit(PIXELS, LABELS, n_classes=2, config=config).model
+    data, record, sha256 = written(both)
+    again = from_bytes(data, record, expected_sha256=sha256)
+    before, after = predict_members(both, PIXELS), predict_members(again, PIXELS)
+    assert before.members is not None and after.members is not None and before.members.shape == (12, 6, 2)
+    assert before.members.tobytes() == after.members.tobytes()
 
 
 def test_bytes_that_are_no_safetensors_are_refused_even_with_the_right_hash(cnn: Model) -> None:
@@ -116,7 +147,7 @@ def test_bytes_that_are_no_safetensors_are_refused_even_with_the_right_hash(cnn:
 def test_a_head_holds_only_the_head_and_knows_its_backbone(backbone: backbones.Backbone) -> None:
     config = LearnConfig(arch="squeezenet1_1", mode="head", image_size=32)
     features = embed(backbone, PIXELS)
-    model = fit(features, LABELS, n_classes=2, config=config, backbone_id=backbone.id).model
+    model = fit(features, LABELS, n_classes=2, config=config, extras=Extras(backbone_id=backbone.id)).model
     data, record, sha256 = written(model)
     assert len(data) < 20_000
     assert record["backbone"] == {"id": backbone.id}
@@ -236,15 +267,15 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_architecture_is_refused_with_the_known() -> None:
-    for asked in (lambda: backbones.load("resnet19", b""), lambda: backbones.weights_url("resnet19")):
-        with pytest.raises(Invalid, match="unknown arch 'resnet19'; known are cnn and alexnet"):
+    for asked in (lambda: backbones.load("resnet19", b""), lambda: archs.info("resnet19")):
+        with pytest.raises(Invalid, match="unknown arch 'resnet19'; known are cnn, "):
             asked()
 
 
 def test_every_architecture_has_a_size_and_a_place_to_fetch_its_weights() -> None:
-    for arch in backbones.names():
-        assert backbones.default_size(arch) >= 224
-        assert backbones.weights_url(arch).endswith(".pth")
+    for info in archs.all_infos():
+        if info.pretrained:
+            assert info.input_size >= 224 and str(info.weights_url).endswith(".pth")
 
 
 def test_weights_are_taken_from_the_named_file_then_from_the_folder(tmp_path: Path) -> None:

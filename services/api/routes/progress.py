@@ -7,12 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from services.api.auth import Manager, Reader
-from services.api.parts import CursorQuery, LimitQuery, ProjectPath, SystemPart, decode_cursor, encode_cursor
+from services.api.parts import CursorQuery, JobPath, LimitQuery, ProjectPath, SystemPart, decode_cursor, encode_cursor
 from services.api.problems import errors
-from services.api.schemas.progress import Curve, EventOut, EventPage, JobList, RoundList, StateOut
+from services.api.schemas.progress import Curve, EventOut, EventPage, JobList, JobOut, RoundList, StateOut
 from shared.db import events, jobs, projects
 from shared.db import rounds as round_rows
-from shared.domain import JobState, ProjectId
+from shared.domain import JobId, JobState, ProjectId
 from shared.overview import overview
 
 router = APIRouter(prefix="/v1/projects/{project_id}", tags=["progress"])
@@ -62,6 +62,17 @@ def requeue_jobs(project_id: ProjectPath, caller: Manager, system: SystemPart) -
         with system.database.transaction() as tx:
             events.record(tx, project.id, caller.actor, "jobs.requeued", {"jobs": [job.id for job in requeued]})
     return JobList.of({"items": requeued})
+
+
+@router.post("/jobs/{job_id}/cancel", summary="Cancel a job", responses=errors(404, 409))
+def cancel_job(project_id: ProjectPath, job_id: JobPath, caller: Manager, system: SystemPart) -> JobOut:
+    """Ends a job that waits or runs, within seconds. It counts as dead, so that requeueing begins it again; a training
+    that is requeued goes on from its last written epoch."""
+    with system.ledger.transaction() as tx:
+        project = projects.get(tx, ProjectId(project_id))
+        job = system.ledger.cancel(tx, JobId(job_id), project.id, caller.actor)
+        events.record(tx, project.id, caller.actor, "job.cancelled", {"job": job.id, "kind": job.kind.value})
+    return JobOut.of(job)
 
 
 @router.get("/events", summary="Who did what", responses=errors(404))

@@ -25,21 +25,37 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     arch: Annotated[
-        str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$", description="`cnn`, or a torchvision name for `train_mode` head.")
+        str,
+        Field(
+            pattern=r"^(timm/)?[a-z][a-z0-9_.]{0,99}$",
+            description="`cnn`, `cnn_mnist`, `cnn_fruits`, a torchvision name, or `timm/` and a name of timm's. "
+            "`winnow archs` lists them.",
+        ),
     ] = _DEFAULTS.arch
     train_mode: Annotated[
-        Literal["scratch", "head"],
-        Field(description="`scratch` trains every weight; `head` a linear head on a frozen, pretrained backbone."),
+        Literal["scratch", "finetune", "head", "ridge"],
+        Field(
+            description="`scratch` trains every weight from random ones, `finetune` from pretrained ones; `head` fits "
+            "a softmax head and `ridge` a ridge regression on the features of a frozen, pretrained network."
+        ),
     ] = "scratch"
     image_size: Annotated[
         int, Field(ge=MIN_IMAGE_SIZE, le=1024, description="Side in pixels of the square that the model sees.")
     ] = _DEFAULTS.image_size
     channels: Annotated[Literal[1, 3], Field(description="1: grey, 3: colour.")] = 3
-    epochs: Annotated[int, Field(ge=1, le=1000)] = _DEFAULTS.epochs
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = _DEFAULTS.learning_rate
+    epochs: Annotated[int | None, Field(ge=1, le=1000, description="Null: chosen by how much is labelled.")] = None
+    learning_rate: Annotated[float | None, Field(gt=0, le=1, description="Null: chosen.")] = None
     batch_norm: bool = _DEFAULTS.batch_norm
     dropout: Annotated[float, Field(ge=0, lt=1)] = _DEFAULTS.dropout
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = _DEFAULTS.seed
+    recipe: Annotated[
+        dict[str, str | bool | int | float | None],
+        Field(
+            description="What to train with instead of what is chosen by the data: the names and values are described "
+            "in docs/learning.md.",
+            examples=[{"augment": "rand", "mixup": 0.2, "committee": 3}],
+        ),
+    ] = {}
 
     strategy: Annotated[StrategyName, Field(description="How images to label are chosen.")] = "hybrid"
     measure: Annotated[MeasureName, Field(description="Uncertainty measure of the hybrid strategy.")] = "margin"

@@ -45,6 +45,13 @@ UPDATE jobs SET state = 'queued', lease_until = NULL, worker = NULL, attempts = 
 WHERE id = %(id)s AND fence = %(fence)s AND state = 'running'
 RETURNING id;
 
+-- name: cancel
+-- The new fence keeps what its worker still does from being published.
+UPDATE jobs SET state = 'dead', fence = fence + 1, lease_until = NULL, error = %(error)s,
+    finished_at = clock_timestamp()
+WHERE id = %(id)s AND state IN ('queued', 'running')
+RETURNING *;
+
 -- name: requeue
 UPDATE jobs SET state = 'queued', attempts = 0, error = NULL, run_after = clock_timestamp(),
     woken_at = clock_timestamp(), finished_at = NULL

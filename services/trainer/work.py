@@ -1,0 +1,104 @@
+"""The training itself, as each of its processes does it: mostly one, or one per GPU."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from services.trainer.order import JOURNAL, FolderJournal, Message, Order, Progress, Trained, write_outcome
+from shared.learning.checkpoints import from_bytes, manifest, to_bytes
+from shared.learning.config import LearnConfig
+from shared.learning.distributed import ALONE, Group
+from shared.learning.loop import NoJournal, Surroundings
+from shared.learning.metrics import evaluate
+from shared.learning.model import Model
+from shared.learning.predict import predict
+from shared.learning.train import Extras, Fitted, fit
+
+Send = Callable[[Message], None]
+
+
+def train(order: Order, device: torch.device, send: Send, group: Group = ALONE) -> Trained:
+    """Train as ordered, in the process that got the order; ``send`` gets the progress."""
+    config = LearnConfig.from_dict(order.config)
+    x, y = order.array("x"), order.array("y")
+    assert x is not None and y is not None
+    journal = FolderJournal(folder=order.folder / JOURNAL, every_s=order.journal_s)
+    around = Surroundings(device=device, group=group, journal=journal, micro_batch=order.micro_batch)
+    unlabelled = order.array("unlabelled")
+    extras = Extras(
+        unlabelled=unlabelled,
+        class_names=[name for _, name in order.classes],
+        pretrained=order.file("pretrained.pth"),
+        previous=_previous(order),
+        backbone_id=order.backbone_id,
+    )
+    if group.size > 1:
+        group.agree((order.config, len(order.classes), extras.class_names, order.micro_batch))
+        for array in (x, y, unlabelled):
+            group.hand_out(array, device)
+    holdout_x, holdout_y = order.array("holdout_x"), order.array("holdout_y")
+    holdout = None if holdout_x is None or holdout_y is None else (holdout_x, holdout_y)
+    fitted = fit(
+        x,
+        y,
+        n_classes=len(order.classes),
+        config=config,
+        holdout=holdout,
+        extras=extras,
+        around=around,
+        on_epoch=lambda report: send(Progress(report=report)),
+    )
+    metrics = _metrics(fitted, len(y))
+    if holdout is not None:
+        probabilities, _ = predict(fitted.model, holdout[0], device=device)
+        metrics |= evaluate(probabilities, holdout[1])
+    body = to_bytes(fitted.model)
+    described = manifest(
+        fitted.model,
+        body,
+        config=config,
+        classes=order.classes,
+        data_version=order.data_version,
+        metrics=metrics,
+    )
+    write_outcome(order.folder, body, described)
+    return Trained(sha256=described["sha256"], metrics=metrics)
+
+
+def help_train(device: torch.device, group: Group) -> None:
+    """Train beside the process that got the order: from it comes all that this one needs, and nothing goes back."""
+    config, n_classes, class_names, micro_batch = group.agree(None)
+    x, y, unlabelled = (group.hand_out(None, device) for _ in range(3))
+    assert x is not None and y is not None
+    fit(
+        x,
+        y,
+        n_classes=n_classes,
+        config=LearnConfig.from_dict(config),
+        extras=Extras(unlabelled=unlabelled, class_names=class_names),
+        around=Surroundings(device=device, group=group, journal=NoJournal(), micro_batch=micro_batch),
+    )
+
+
+def _previous(order: Order) -> Model | None:
+    body, described = order.file("previous.safetensors"), order.file("previous.json")
+    if body is None or described is None:
+        return None
+    record = json.loads(described)
+    model = from_bytes(body, record, expected_sha256=record["sha256"])
+    return replace(model, networks=model.networks[:1])
+
+
+def _metrics(fitted: Fitted, labels: int) -> dict[str, Any]:
+    calibration: Mapping[str, Any] | None = fitted.calibration.to_dict() if fitted.calibration else None
+    return {
+        "labels": labels,
+        "history": [report.to_dict() for report in fitted.history],
+        "recipe": fitted.recipe.to_dict() | {"kind": fitted.kind} | fitted.details,
+        "calibration": calibration,
+    }
