@@ -67,9 +67,7 @@ def main() -> None:
             ),
         )
         extras = Extras(class_names=classes, backbone_id=backbone.id)
-    print(
-        f"{options.data.name} {config.arch} {config.mode} {size} px, {len(test[1])} test images, recipe {options.recipe}"
-    )
+    print(f"{options.data.name} {config.arch} {config.mode} {size} px, {len(test[1])} tested, {options.recipe}")
     print("labels " + " ".join(f"{name:>17}" for name in _SHOWN), flush=True)
     for labels in options.labels:
         rows = [_one(train, test, labels, replace(config, seed=seed), extras, device) for seed in range(options.seeds)]
@@ -99,7 +97,7 @@ def _one(
     calibrated, _ = predict(fitted.model, test[0], device=device)
     raw, _ = predict(_uncalibrated(fitted.model), test[0], device=device)
     measured = evaluate(calibrated, test[1])
-    errors = calibration_report(np.float64(raw), np.float64(calibrated), test[1])
+    errors = calibration_report(raw.astype(np.float64), calibrated.astype(np.float64), test[1])
     return {"accuracy": measured["accuracy"], "auroc": measured["auroc"], **errors, "train_s": seconds}
 
 

@@ -108,7 +108,7 @@ class WorkerSettings(_Settings):
 class TrainerSettings(_Settings):
     """``WINNOW_TRAINER_*``. With more than one process or node, networks are trained by all of them together."""
 
-    model_config = SettingsConfigDict(env_prefix="WINNOW_TRAINER_")
+    model_config = SettingsConfigDict(env_prefix="WINNOW_TRAINER_", env_ignore_empty=True)
     processes: int | None = Field(default=None, ge=1)
     """Processes that train one model on this machine; None: one for each GPU that it may use."""
     nodes: int = Field(default=1, ge=1)

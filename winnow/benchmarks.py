@@ -10,14 +10,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import costs, select, tasks
+from benchmarks import costs, heads, select, tasks, train
 from benchmarks.report import Row, machine
 from shared.errors import Invalid
 
 BENCHMARKS: Mapping[str, Callable[[], list[Row]]] = {
     "costs": costs.run,
+    "heads": heads.run,
     "select": select.run,
     "tasks": tasks.run,
+    "train": train.run,
 }
 
 
@@ -50,4 +52,5 @@ def _to_peer(row: Row) -> str:
     if row.peer is None:
         return ""
     gain = row.peer / row.value if row.better == "lower" else row.value / row.peer
-    return f"{gain:.2f} times as fast as {row.peer_name} ({row.peer:,.4g} {row.unit})"
+    much = "times as fast as" if row.unit.endswith("s") else "times that of"
+    return f"{gain:.2f} {much} {row.peer_name} ({row.peer:,.4g} {row.unit})"

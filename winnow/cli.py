@@ -22,7 +22,7 @@ from shared import telemetry
 from shared.domain import ProjectSettings
 from shared.errors import Invalid, NotFound, WinnowError
 from shared.settings import TelemetrySettings
-from winnow import care_commands, dead_commands
+from winnow import arch_commands, care_commands, dead_commands
 from winnow.target import DEFAULT_DATA, DatabaseOption, DataOption, database_url, opened, transaction
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(users_app, name="users")
 app.add_typer(dead_commands.app, name="dead")
 care_commands.register(app)
+arch_commands.register(app)
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
@@ -302,6 +303,20 @@ def requeue(
     with _client(url, key, data) as client:
         jobs = client.requeue(client.project(project)["id"])
     console.print(f"{len(jobs)} job(s) queued again")
+
+
+@app.command()
+def cancel(
+    project: Annotated[str, typer.Argument(help="Name or id of the project.")],
+    job: Annotated[int, typer.Argument(help="Number of the job.")],
+    data: DataOption = DEFAULT_DATA,
+    url: UrlOption = None,
+    key: KeyOption = None,
+) -> None:
+    """End a job that waits or runs, such as a training; `winnow requeue` begins it again where it was."""
+    with _client(url, key, data) as client:
+        ended = client.cancel_job(client.project(project)["id"], job)
+    console.print(f"{ended['kind']} job {ended['id']} ended")
 
 
 @app.command()

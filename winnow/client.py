@@ -121,6 +121,10 @@ class Client(_Http):
         """Give the project's dead jobs another life; returns them."""
         return list(self._call("POST", f"/v1/projects/{project_id}/jobs/requeue").json()["items"])
 
+    def cancel_job(self, project_id: int, job_id: int) -> dict[str, Any]:
+        """End a job that waits or runs; ``requeue`` begins it again. Raises ``Conflict`` if it has ended."""
+        return dict(self._call("POST", f"/v1/projects/{project_id}/jobs/{job_id}/cancel").json())
+
     def export(self, project_id: int, form: str, out: Path) -> int:
         """Stream ``export.csv`` or ``export.zip`` to a file; returns the bytes written. No file is left half done."""
         part = out.with_name(out.name + ".part")

@@ -5,6 +5,7 @@ timm's are named ``timm/NAME`` and need the extra ``timm``; every other name nee
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from functools import cache
 
 import torch
@@ -18,6 +19,7 @@ from shared.learning.trunks import ArchInfo, Trunk
 FAMILY = "winnow"
 _CNN_SIZES = {"cnn": 32, "cnn_mnist": 28, "cnn_fruits": 100}
 _CLASSES = 10
+_ADVICE = "choose one of torchvision's, such as 'mobilenet_v2'"
 
 
 def names() -> list[str]:
@@ -38,7 +40,9 @@ def info(arch: str) -> ArchInfo:
     if arch.startswith(timm_archs.PREFIX):
         return timm_archs.info(arch)
     if arch not in torchvision_archs.names():
-        raise Invalid(f"unknown arch {arch!r}; known are {', '.join(names())}, and timm/NAME with the extra timm")
+        close = get_close_matches(arch, names(), n=3)
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        raise Invalid(f"unknown arch {arch!r}; {hint}`winnow archs` lists all that there are")
     return torchvision_archs.info(arch)
 
 
@@ -57,9 +61,6 @@ def build_trunk(arch: str, weights: bytes | None, image_size: int | None = None)
         raise Invalid(f"{arch!r} has no published weights and can't be a pretrained network; {_ADVICE}")
     build = timm_archs.trunk if arch.startswith(timm_archs.PREFIX) else torchvision_archs.trunk
     return build(arch, weights, image_size)
-
-
-_ADVICE = "choose one of torchvision's, such as 'mobilenet_v2'"
 
 
 def _own(arch: str) -> ArchInfo:

@@ -17,8 +17,8 @@ from shared.learning.trunks import ArchInfo, Trunk, read_state
 
 FAMILY = "timm"
 PREFIX = "timm/"
-DEFAULT_MIN_SIZE = 32
-"""The stride of most networks, for those that timm names no least size of."""
+SIZES = (32, 64, 96, 128, 192, 256)
+"""Tried in this order for the least one that a network takes, since timm doesn't say."""
 _HUB_FILE = "pytorch_model.bin"
 
 
@@ -34,32 +34,34 @@ def names() -> list[str]:
 
 @cache
 def info(arch: str) -> ArchInfo:
-    """What timm's data configuration says of ``timm/NAME``, and the width of its pooled features before the logits.
+    """What timm's data configuration says of ``timm/NAME``, and what a forward pass without numbers finds out.
 
-    Raises ``Invalid`` for a name that timm doesn't know, and without the extra.
+    Raises ``Invalid`` for a name that timm doesn't know, a network that is no image classifier, and without the extra.
     """
     published = _published(arch)
     with torch.device("meta"):
         network, dynamic = _network(arch)
         parameters = sum(parameter.numel() for parameter in network.parameters())
-        network.reset_classifier(0)
+        _take_classifier_off(arch, network)
     size = int(published.input_size[-1])
     fixed = size if published.fixed_input_size and not dynamic else None
-    patch = max(network.patch_embed.patch_size) if dynamic else 1
-    least = published.min_input_size[-1] if published.min_input_size else patch if dynamic else DEFAULT_MIN_SIZE
+    step = max(network.patch_embed.feat_ratio(as_scalar=False)) if dynamic else 1
+    least, width = _probe(arch, network, [fixed] if fixed else [step, 2 * step] if dynamic else [*SIZES, size])
+    if least == size and size not in SIZES:
+        fixed = size
     return ArchInfo(
         name=arch,
         family=FAMILY,
         parameters=parameters,
-        feature_size=int(getattr(network, "head_hidden_size", None) or network.num_features),
+        feature_size=width,
         input_size=size,
-        min_size=fixed or int(least),
+        min_size=least,
         fixed_size=fixed,
-        multiple_of=int(patch),
+        multiple_of=step,
         mean=tuple(published.mean),
         std=tuple(published.std),
         pretrained=bool(published.has_weights),
-        weights_url=_url(arch, published),
+        weights_url=_url(published),
     )
 
 
@@ -82,7 +84,7 @@ def trunk(arch: str, weights: bytes | None, image_size: int | None) -> Trunk:
         except (RuntimeError, ValueError, KeyError) as error:
             raise Permanent(f"the weights file is not one of timm's {arch.removeprefix(PREFIX)}: {error}") from error
         network.pretrained_cfg.pop("state_dict", None)
-    network.reset_classifier(0)
+    _take_classifier_off(arch, network)
     return Trunk(net=network, info=known)
 
 
@@ -115,6 +117,26 @@ def _network(arch: str, **options: Any) -> tuple[nn.Module, bool]:
     return timm.create_model(name, **options), False
 
 
+def _take_classifier_off(arch: str, network: Any) -> None:
+    if not hasattr(network, "reset_classifier"):
+        raise Invalid(f"{arch} is no image classifier: timm gives it no classifying layer to replace")
+    network.reset_classifier(0)
+
+
+def _probe(arch: str, network: nn.Module, sizes: list[int]) -> tuple[int, int]:
+    """The first of ``sizes`` that the network, on the meta device, takes; and the width of its features."""
+    network.eval()
+    for size in sizes:
+        try:
+            with torch.inference_mode():
+                features = network(torch.zeros(1, 3, size, size, device="meta"))
+        except (RuntimeError, AssertionError, ValueError):
+            continue
+        if features.shape[0] == 1 and features.flatten(1).shape[1] == features.shape[1]:
+            return size, int(features.shape[1])
+    raise Invalid(f"{arch} can't be used: it makes no one row of features of a colour image of {sizes[-1]} pixels")
+
+
 @cache
 def _takes_any_size(name: str) -> bool:
     """Whether timm can let the network's position table follow the image: only some classes have that option."""
@@ -126,7 +148,7 @@ def _takes_any_size(name: str) -> bool:
     return True
 
 
-def _url(arch: str, published: Any) -> str | None:
+def _url(published: Any) -> str | None:
     """``hf://<repository>/<file>`` on the Hugging Face hub, an ordinary address, or None without published weights."""
     if published.hf_hub_id:
         return f"hf://{published.hf_hub_id}/{published.hf_hub_filename or _HUB_FILE}"

@@ -73,7 +73,9 @@ def test_what_does_not_fit_is_refused_by_name(api: Api, body: dict[str, Any], fi
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"arch": "resnet18"}, "scratch"),
+        ({"arch": "cnn_mnist", "train_mode": "ridge"}, "pretrained"),
+        ({"recipe": {"depth": 3}}, "there is no depth"),
+        ({"recipe": {"augment": "wild"}}, "augment is 'wild'"),
         ({"train_mode": "head"}, "pretrained"),
         ({"shard_size": 65536, "image_size": 1024}, "lower shard_size or image_size"),
     ],

@@ -8,10 +8,18 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
 
 from shared.errors import Invalid
-from shared.learning.metrics import evaluate, expected_calibration_error, wilson_interval
+from shared.learning.metrics import (
+    auroc,
+    evaluate,
+    expected_calibration_error,
+    reliability,
+    wilson_interval,
+)
 
 
 def random_case(n: int = 300, classes: int = 5) -> tuple[np.ndarray, np.ndarray]:
@@ -90,3 +98,34 @@ def test_metrics_settings_and_selection_load_without_torch() -> None:
     code = "import sys, shared.learning.metrics, shared.learning.config, shared.selection.registry, shared.weights\n"
     code += "sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=2, max_size=40))
+def test_auroc_is_the_share_of_pairs_in_the_right_order(pairs: list[tuple[int, bool]]) -> None:
+    scores, labels = np.array([s for s, _ in pairs], float), np.array([int(b) for _, b in pairs])
+    high, low = scores[labels == 1], scores[labels == 0]
+    found = auroc(scores, labels)
+    if not len(high) or not len(low):
+        assert found is None
+        return
+    wins = [(a > b) + 0.5 * (a == b) for a in high for b in low]
+    assert found == pytest.approx(np.mean(wins))
+
+
+def test_the_reliability_diagram_adds_up_to_the_calibration_error() -> None:
+    rng = np.random.default_rng(0)
+    probabilities = rng.dirichlet([0.5] * 4, 300)
+    labels = rng.integers(0, 4, 300)
+    bins = reliability(probabilities, labels)
+    gaps = sum(one["n"] * abs(one["confidence"] - one["accuracy"]) for one in bins)
+    assert sum(one["n"] for one in bins) == 300
+    assert gaps / 300 == pytest.approx(expected_calibration_error(probabilities, labels))
+    assert all(one["low"] < one["confidence"] <= one["high"] + 1e-12 for one in bins)
+
+
+def test_two_classes_have_an_auroc_and_more_have_none() -> None:
+    rng = np.random.default_rng(0)
+    two, three = rng.dirichlet([1, 1], 50), rng.dirichlet([1, 1, 1], 50)
+    labels = rng.integers(0, 2, 50)
+    assert evaluate(two, labels)["auroc"] == auroc(two[:, 1], labels)
+    assert evaluate(three, labels)["auroc"] is None
