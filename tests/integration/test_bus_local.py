@@ -10,6 +10,7 @@ import pytest
 
 from shared.bus.factory import open_bus
 from shared.bus.local import CHANNEL, LocalBus
+from shared.bus.wire import encode
 from shared.domain import JobId, JobKind, WakeUp
 from shared.errors import Invalid, Retryable
 from shared.settings import BusSettings
@@ -65,10 +66,11 @@ def test_a_wakeup_that_comes_again_while_its_job_runs_is_kept(bus: LocalBus) -> 
         assert hear(subscription).wakeup == train(1)
 
 
-def test_a_rejected_wakeup_is_heard_after_the_others(bus: LocalBus) -> None:
+def test_a_rejected_wakeup_is_heard_after_the_others(bus: LocalBus, database_url: str) -> None:
     with closing(bus.subscribe([JobKind.TRAIN])) as subscription:
-        bus.publish(train(1))
-        bus.publish(train(2))
+        one, other = (encode(train(number)).decode() for number in (1, 2))
+        # In one transaction, so that both are there when the first is heard.
+        run(database_url, f"SELECT pg_notify('{CHANNEL}', '{one}'), pg_notify('{CHANNEL}', '{other}')")
         subscription.reject(hear(subscription))
         second = hear(subscription)
         subscription.ack(second)
