@@ -27,6 +27,7 @@ class RoundView(BaseModel):
     """``accuracy`` and ``macro_f1`` are those of the round's model, None where there is none or no holdout."""
 
     number: int
+    checkpoint_id: int | None
     state: str
     labels: int
     started_at: datetime
@@ -154,6 +155,7 @@ def _rounds(standing: Standing) -> list[RoundView]:
     return [
         RoundView(
             number=turn.number,
+            checkpoint_id=turn.checkpoint_id,
             state=turn.state.value,
             labels=turn.labels,
             started_at=turn.started_at,

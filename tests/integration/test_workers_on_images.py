@@ -247,6 +247,43 @@ def test_a_head_on_a_frozen_backbone_learns_from_features_made_once(system: Syst
         assert not system.store.exists(scores_prefix(project_id, newest.id, shard.id) + "features.npy")
 
 
+@pytest.mark.parametrize(
+    ("mode", "recipe"),
+    [
+        ("ridge", {"committee": 2}),
+        ("head", {"head": "mlp", "mc_dropout": 3}),
+        ("finetune", {"epochs": 1, "min_steps": 4, "start": "shrink_perturb", "pseudo_labels": 0.1, "committee": 2}),
+        ("finetune", {"epochs": 1, "min_steps": 4, "start": "warm", "consistency": 1.0, "mc_dropout": 2}),
+    ],
+)
+def test_every_mode_goes_through_the_loop_and_members_are_scored(
+    system: System, tmp_path: Path, mode: str, recipe: dict[str, Any]
+) -> None:
+    torch.manual_seed(0)
+    torch.save(torchvision.models.squeezenet1_0(weights=None).state_dict(), tmp_path / "squeezenet1_0.pth")
+    values = {"arch": "squeezenet1_0", "image_size": 32, "channels": 3, "strategy": "margin", "max_rounds": 2}
+    project_id, truth = digits_project(system, train_mode=mode, epochs=None, recipe=recipe, **values)
+    start(system, project_id)
+    with workers(system, tmp_path):
+        answer_until_finished(system, project_id, truth)
+    with system.ledger.transaction() as tx:
+        curve = rounds.curve(tx, project_id)
+        newest = rounds.latest_scored(tx, project_id)
+        shard = images.shards(tx, project_id)[0]
+    assert newest is not None
+    prefix = scores_prefix(project_id, newest.id, shard.id)
+    members = arrays.load(system.store, prefix + "members.npy")
+    probabilities = arrays.load(system.store, prefix + "probabilities.npy")
+    assert members.dtype == np.float16 and members.shape == (shard.image_count, members.shape[1], 10)
+    assert members.shape[1] == max(recipe.get("committee", 1), recipe.get("mc_dropout", 0))
+    assert members.astype(np.float64).sum(axis=2) == pytest.approx(1, abs=0.02)
+    if "committee" in recipe:
+        assert members.mean(axis=1) == pytest.approx(probabilities, abs=2e-3)
+    said = curve[-1].metrics
+    assert said["recipe"]["kind"] == "signs", "digits are never mirrored"
+    assert said["calibration"]["n"] > 0 and said["auroc"] is None and said["reliability"]
+
+
 def test_features_of_other_weights_are_refused(system: System, tmp_path: Path) -> None:
     torch.save(torchvision.models.squeezenet1_0(weights=None).state_dict(), tmp_path / "squeezenet1_0.pth")
     project_id, truth = digits_project(

@@ -14,8 +14,6 @@ from shared.learning.config import MIN_IMAGE_SIZE, LearnConfig
 StrategyName = Literal["random", "least_confidence", "margin", "entropy", "hybrid"]
 MeasureName = Literal["least_confidence", "margin", "entropy"]
 MAX_PACK_BYTES = 2 * 1024**3
-FIXED_ONCE_SEALED = ("arch", "train_mode", "image_size", "channels", "shard_size")
-"""What the pixels and features that are made of sealed shards depend on."""
 _DEFAULTS = ProjectSettings()
 
 
@@ -112,10 +110,23 @@ def changed_settings(present: ProjectSettings, given: Settings, *, sealed: bool)
     ``sealed`` into shards already.
     """
     changes: dict[str, Any] = {name: getattr(given, name) for name in given.model_fields_set}
-    fixed = [name for name in FIXED_ONCE_SEALED if name in changes and changes[name] != getattr(present, name)]
+    changed = replace(present, **changes)
+    before, after = _prepared(present), _prepared(changed)
+    fixed = [name for name in before if before[name] != after[name]]
     if sealed and fixed:
         raise Conflict(f"{', '.join(fixed)} can't change any more: images were prepared with the present value")
-    return _checked(replace(present, **changes))
+    return _checked(changed)
+
+
+def _prepared(settings: ProjectSettings) -> dict[str, Any]:
+    """What the pixels and features that are made of sealed shards depend on, by the setting that decides it."""
+    return {
+        "arch": settings.arch if settings.on_features else None,
+        "train_mode": settings.on_features,
+        "image_size": settings.image_size,
+        "channels": settings.channels,
+        "shard_size": settings.shard_size,
+    }
 
 
 def shown(settings: ProjectSettings) -> Settings:

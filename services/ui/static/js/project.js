@@ -117,7 +117,12 @@ function roundRow(round) {
     ["", round.number], ["", round.state], ["n", round.labels.toLocaleString()], ["n strong", percent(accuracy?.value)],
     ["n", interval], ["n", round.macro_f1 === null ? NO_FIGURE : round.macro_f1.toFixed(3)], ["", began], ["n", took(round)],
   ];
-  return make("tr", {}, ...cells.map(([name, text]) => make("td", { class: name, text })));
+  const row = make("tr", {}, ...cells.map(([name, text]) => make("td", { class: name, text })));
+  if (round.checkpoint_id) {
+    const href = `/projects/${state.project.id}/models/${round.checkpoint_id}`;
+    row.cells[0].replaceChildren(make("a", { href, text: round.number, "aria-label": `Model of round ${round.number}` }));
+  }
+  return row;
 }
 
 function took(round) {
