@@ -36,8 +36,8 @@ class Training(Protocol):
         """How they ended; None while they are at work."""
         ...
 
-    def end(self) -> None:
-        """End them, whatever they do."""
+    def end(self, *, over: bool = False) -> None:
+        """End them, whatever they do; if it is ``over``, let them part from each other first."""
         ...
 
 
@@ -90,7 +90,7 @@ class Alone:
         self._process.join(timeout=_GRACE_S)
         return self._process.exitcode
 
-    def end(self) -> None:
+    def end(self, *, over: bool = False) -> None:
         self._process.kill()
         self._process.join(timeout=_GRACE_S)
         self.pipe.close()
@@ -121,11 +121,17 @@ class Together:
         except subprocess.TimeoutExpired:
             return None
 
-    def end(self) -> None:
-        self._process.send_signal(signal.SIGTERM)  # torchrun ends its processes; they would end without it, later
+    def end(self, *, over: bool = False) -> None:
         try:
-            self._process.wait(timeout=_GRACE_S)
+            if over:
+                self._wait()
+            # On this signal torchrun ends its processes; they would end without it too, only later.
+            self._process.send_signal(signal.SIGTERM)
+            self._wait()
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
         self.pipe.close()
+
+    def _wait(self) -> None:
+        self._process.wait(timeout=_GRACE_S)

@@ -128,6 +128,7 @@ class TrainHandler:
         """Follow a training to its end, passing its progress on; end it at once when the job must stop."""
         started = time.monotonic()
         begun_at: float | None = None
+        over = False
         with _Uploads(self._store, training_prefix(job.project_id, job.id), order.folder / JOURNAL) as uploads:
             try:
                 while True:
@@ -141,6 +142,7 @@ class TrainHandler:
                         message = training.pipe.recv()
                     except EOFError:
                         raise _died(training) from None
+                    over = not isinstance(message, Progress)
                     if isinstance(message, Trained):
                         return message
                     if isinstance(message, Failed):
@@ -151,7 +153,7 @@ class TrainHandler:
                     _pass_on(message, job, context, started, begun_at)
                     uploads.look()
             finally:
-                training.end()
+                training.end(over=over)
 
 
 def _died(training: Training) -> _Died:

@@ -55,11 +55,11 @@ def order(folder: Path, *, n: int = 200, batch_norm: bool = True, **recipe: Any)
 
 
 @contextmanager
-def running(training: Training) -> Iterator[Training]:
+def running(training: Training, *, over: bool = False) -> Iterator[Training]:
     try:
         yield training
     finally:
-        training.end()
+        training.end(over=over)
 
 
 def messages(training: Training) -> Iterator[Any]:
@@ -73,7 +73,7 @@ def messages(training: Training) -> Iterator[Any]:
 
 
 def outcome(training: Training) -> tuple[Any, list[Progress]]:
-    with running(training):
+    with running(training, over=True):
         *progress, last = messages(training)
     return last, progress
 
