@@ -45,7 +45,8 @@ def info(arch: str) -> ArchInfo:
         _take_classifier_off(arch, network)
     size = int(published.input_size[-1])
     fixed = size if published.fixed_input_size and not dynamic else None
-    step = max(network.patch_embed.feat_ratio(as_scalar=False)) if dynamic else 1
+    patches: Any = network.patch_embed if dynamic else None
+    step = max(patches.feat_ratio(as_scalar=False)) if dynamic else 1
     least, width = _probe(arch, network, [fixed] if fixed else [step, 2 * step] if dynamic else [*SIZES, size])
     if least == size and size not in SIZES:
         fixed = size
@@ -83,7 +84,8 @@ def trunk(arch: str, weights: bytes | None, image_size: int | None) -> Trunk:
             network, _ = _network(arch, pretrained=True, pretrained_cfg_overlay={"state_dict": state})
         except (RuntimeError, ValueError, KeyError) as error:
             raise Permanent(f"the weights file is not one of timm's {arch.removeprefix(PREFIX)}: {error}") from error
-        network.pretrained_cfg.pop("state_dict", None)
+        held: Any = network.pretrained_cfg
+        held.pop("state_dict", None)
     _take_classifier_off(arch, network)
     return Trunk(net=network, info=known)
 

@@ -103,12 +103,13 @@ def _bound(
         if state is not None and "encoder.pos_embedding" in state:
             state = interpolate_embeddings(image_size, patch, state)
         size = image_size
-    return replace(known, min_size=size, fixed_size=size), state
+    return replace(known, min_size=size or known.min_size, fixed_size=size), state
 
 
 def _last_layer(network: nn.Module) -> tuple[str, Any]:
     """The classifying layer and its name: the last that is linear, or SqueezeNet's last convolution."""
-    return [pair for pair in network.named_modules() if isinstance(pair[1], nn.Linear | nn.Conv2d)][-1]
+    found = [(name, layer) for name, layer in network.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+    return found[-1]
 
 
 def _without_classifier(network: nn.Module) -> nn.Module:

@@ -39,7 +39,7 @@ def test_image_size_and_normalisation_are_those_of_the_published_weights() -> No
     assert archs.info("inception_v3").input_size == 299
     assert archs.info("efficientnet_b4").input_size == 380
     assert archs.info("resnet50").mean == (0.485, 0.456, 0.406)
-    assert archs.info("efficientnet_v2_s").mean == (0.5, 0.5, 0.5)
+    assert archs.info("efficientnet_v2_l").mean == (0.5, 0.5, 0.5)
     assert archs.info("vit_b_16").fixed_size == 224
 
 

@@ -63,7 +63,7 @@ def test_an_mlp_head_separates_what_no_line_separates() -> None:
     optimizer = torch.optim.Adam(head.parameters(), lr=0.05)
     for _ in range(100):
         optimizer.zero_grad()
-        F.cross_entropy(head(x), y).backward()
+        F.cross_entropy(head(x), y).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     assert head(x).argmax(1).tolist() == [0, 0, 1, 1]
 

@@ -23,7 +23,8 @@ def standardised(fit: RidgeFit, x: np.ndarray) -> np.ndarray:
 
 
 def targets(y: np.ndarray, n_classes: int = 3) -> np.ndarray:
-    return 2 * np.eye(n_classes)[y] - 1
+    out: np.ndarray = 2 * np.eye(n_classes)[y] - 1
+    return out
 
 
 @pytest.mark.parametrize(("n", "dim"), [(60, 20), (15, 40), (30, 30)], ids=["tall", "wide", "square"])
