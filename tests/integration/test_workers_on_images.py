@@ -261,7 +261,13 @@ def test_every_mode_goes_through_the_loop_and_members_are_scored(
 ) -> None:
     torch.manual_seed(0)
     torch.save(torchvision.models.squeezenet1_0(weights=None).state_dict(), tmp_path / "squeezenet1_0.pth")
-    values: dict[str, Any] = {"arch": "squeezenet1_0", "image_size": 32, "channels": 3, "strategy": "margin", "max_rounds": 2}
+    values: dict[str, Any] = {
+        "arch": "squeezenet1_0",
+        "image_size": 32,
+        "channels": 3,
+        "strategy": "margin",
+        "max_rounds": 2,
+    }
     project_id, truth = digits_project(system, train_mode=mode, epochs=None, recipe=recipe, **values)
     start(system, project_id)
     with workers(system, tmp_path):
