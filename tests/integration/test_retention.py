@@ -30,6 +30,7 @@ from shared.store.base import (
     scores_of,
     scores_prefix,
     shards_of,
+    training_prefix,
     view_key,
 )
 from shared.sweeper import Sweeper
@@ -210,6 +211,22 @@ def test_objects_of_a_training_that_came_to_nothing_go_once_its_job_has_ended(wo
         tx.run("UPDATE jobs SET state = 'dead', lease_until = NULL WHERE id = %(id)s", {"id": job.id})
     list(retention(world).prune())
     assert not world.system.store.exists(lost)
+    assert with_weights(world, [made]) == [made]
+
+
+def test_notes_of_a_training_stay_for_as_long_as_it_may_go_on(world: World) -> None:
+    (made,) = play_rounds(world, 1)
+    answer(world)
+    job = world.next_job(JobKind.TRAIN)
+    notes = [training_prefix(world.id, job.id) + name for name in ("order.json", "examples.npy", "model.pt")]
+    for key in notes:
+        world.system.store.put_bytes(key, b"note")
+    list(retention(world).prune())
+    assert all(world.system.store.exists(key) for key in notes), "the next attempt goes on from them"
+    with world.system.ledger.transaction() as tx:
+        tx.run("UPDATE jobs SET state = 'done', lease_until = NULL WHERE id = %(id)s", {"id": job.id})
+    list(retention(world).prune())
+    assert not any(world.system.store.exists(key) for key in notes)
     assert with_weights(world, [made]) == [made]
 
 
