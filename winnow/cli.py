@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import secrets
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,13 +18,23 @@ from rich.table import Column, Table
 
 from shared import telemetry
 from shared.domain import ProjectSettings
-from shared.errors import Invalid, NotFound, WinnowError
+from shared.errors import Invalid, WinnowError
 from shared.settings import TelemetrySettings
-from winnow import arch_commands, care_commands, dead_commands
-from winnow.target import DEFAULT_DATA, DatabaseOption, DataOption, database_url, opened, transaction
+from winnow import arch_commands, care_commands, dead_commands, model_commands
+from winnow.target import (
+    DEFAULT_DATA,
+    DatabaseOption,
+    DataOption,
+    KeyOption,
+    UrlOption,
+    client_of,
+    database_url,
+    opened,
+    transaction,
+)
 
 if TYPE_CHECKING:
-    from winnow.client import Client
+    pass
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -38,13 +46,12 @@ users_app = typer.Typer(no_args_is_help=True, help="People who sign in: add, cha
 app.add_typer(keys_app, name="keys")
 app.add_typer(users_app, name="users")
 app.add_typer(dead_commands.app, name="dead")
+app.add_typer(model_commands.app, name="models")
 care_commands.register(app)
 arch_commands.register(app)
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
-UrlOption = Annotated[str | None, typer.Option("--url", help="Address of the api.", envvar="WINNOW_URL")]
-KeyOption = Annotated[str | None, typer.Option("--key", help="API key.", envvar="WINNOW_API_KEY")]
 DEFAULTS = ProjectSettings()
 _COLOURS = {"ok": "green", "warn": "yellow", "FAIL": "red"}
 
@@ -260,7 +267,7 @@ def import_(
     """Upload images; test/ becomes the labelled holdout."""
     from winnow.transfer import import_images
 
-    with _client(url, key, data) as client, Progress(console=console) as progress:
+    with client_of(url, key, data) as client, Progress(console=console) as progress:
         names = [name.strip() for name in classes.split(",")] if classes else None
         summary = import_images(client, source, project, names, with_labels, progress)
     console.print(
@@ -283,7 +290,7 @@ def export(
 ) -> None:
     """Write the labels with their provenance (CSV) and the labelled images by class (zip)."""
     out.mkdir(parents=True, exist_ok=True)
-    with _client(url, key, data) as client:
+    with client_of(url, key, data) as client:
         found = client.project(project)
         for form, name in (("csv", "labels.csv"), ("zip", "images.zip")):
             path = out / f"{found['name']}-{name}".replace("/", "_")
@@ -300,7 +307,7 @@ def requeue(
     key: KeyOption = None,
 ) -> None:
     """Give a project's dead jobs another life."""
-    with _client(url, key, data) as client:
+    with client_of(url, key, data) as client:
         jobs = client.requeue(client.project(project)["id"])
     console.print(f"{len(jobs)} job(s) queued again")
 
@@ -314,7 +321,7 @@ def cancel(
     key: KeyOption = None,
 ) -> None:
     """End a job that waits or runs, such as a training; `winnow requeue` begins it again where it was."""
-    with _client(url, key, data) as client:
+    with client_of(url, key, data) as client:
         ended = client.cancel_job(client.project(project)["id"], job)
     console.print(f"{ended['kind']} job {ended['id']} ended")
 
@@ -436,21 +443,6 @@ def users_password(
         users.close_sessions_of(tx, username)
         events.record(tx, None, "system", "user.password_changed", {"username": username})
     console.print(f"{username} signs in with the new password" + ("" if password else f" {chosen}"), markup=False)
-
-
-@contextmanager
-def _client(url: str | None, key: str | None, data: Path) -> Iterator[Client]:
-    from winnow.client import Client
-    from winnow.local import read_stack
-
-    if url is None or key is None:
-        try:
-            stack = read_stack(data)
-        except NotFound as error:
-            raise NotFound(f"{error}; or give --url and --key of another one") from None
-        url, key = url or stack.api_url, key or stack.api_key
-    with Client(url, key) as client:
-        yield client
 
 
 if __name__ == "__main__":

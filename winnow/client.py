@@ -121,6 +121,26 @@ class Client(_Http):
         """Give the project's dead jobs another life; returns them."""
         return list(self._call("POST", f"/v1/projects/{project_id}/jobs/requeue").json()["items"])
 
+    def models(self, project_id: int) -> list[dict[str, Any]]:
+        """Every model in order of rounds, with its metrics."""
+        return list(self._call("GET", f"/v1/projects/{project_id}/checkpoints").json()["items"])
+
+    def promote(self, project_id: int, checkpoint_id: int) -> dict[str, Any]:
+        """Put a model to use. Raises ``NotFound``, ``Conflict`` if its weights were given up."""
+        return dict(self._call("POST", f"/v1/projects/{project_id}/checkpoints/{checkpoint_id}/promote").json())
+
+    def roll_back(self, project_id: int) -> dict[str, Any]:
+        """Take the last promotion back. Raises ``Conflict`` if there is none."""
+        return dict(self._call("POST", f"/v1/projects/{project_id}/checkpoints/rollback").json())
+
+    def compare_models(self, project_id: int, a: int, b: int) -> dict[str, Any]:
+        """What model ``b`` gains over ``a`` on the holdout."""
+        return dict(self._call("GET", f"/v1/projects/{project_id}/checkpoints/compare?a={a}&b={b}").json())
+
+    def model_file(self, project_id: int, checkpoint_id: int, name: str) -> bytes:
+        """``model.safetensors`` or ``checkpoint.json`` of a model."""
+        return self._call("GET", f"/v1/projects/{project_id}/checkpoints/{checkpoint_id}/{name}").content
+
     def cancel_job(self, project_id: int, job_id: int) -> dict[str, Any]:
         """End a job that waits or runs; ``requeue`` begins it again. Raises ``Conflict`` if it has ended."""
         return dict(self._call("POST", f"/v1/projects/{project_id}/jobs/{job_id}/cancel").json())

@@ -10,16 +10,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from shared.errors import NotFound
+
 if TYPE_CHECKING:
     from shared.db.pool import Tx
     from shared.store.base import Store
     from shared.system import System
+    from winnow.client import Client
 
 DEFAULT_DATA = Path("winnow-data")
 DataOption = Annotated[Path, typer.Option("--data", help="Folder of the local stack.", envvar="WINNOW_DATA")]
 DatabaseOption = Annotated[
     str | None, typer.Option("--database", help="libpq connection string.", envvar="WINNOW_DATABASE_URL")
 ]
+
+UrlOption = Annotated[str | None, typer.Option("--url", help="Address of the api.", envvar="WINNOW_URL")]
+KeyOption = Annotated[str | None, typer.Option("--key", help="API key.", envvar="WINNOW_API_KEY")]
 
 
 def database_url(given: str | None, data: Path) -> str:
@@ -71,3 +77,19 @@ def opened(database: str | None, data: Path) -> Iterator[System]:
         yield system
     finally:
         system.close()
+
+
+@contextmanager
+def client_of(url: str | None, key: str | None, data: Path) -> Iterator[Client]:
+    """The api that was named, else the local stack's. Raises ``NotFound`` where neither is there."""
+    from winnow.client import Client
+    from winnow.local import read_stack
+
+    if url is None or key is None:
+        try:
+            stack = read_stack(data)
+        except NotFound as error:
+            raise NotFound(f"{error}; or give --url and --key of another one") from None
+        url, key = url or stack.api_url, key or stack.api_key
+    with Client(url, key) as client:
+        yield client

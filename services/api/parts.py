@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Iterator
+from itertools import chain
 from typing import Annotated
 
 from fastapi import Depends, Path, Query, Request
 
 from services.api.ingest import Ingest
 from shared.errors import Invalid
+from shared.store.base import Store
 from shared.system import System
 
 BIGGEST_ID = 2**63 - 1
@@ -55,3 +58,15 @@ def decode_cursor(cursor: str | None) -> int | None:
     if not text.startswith(_CURSOR) or not number.isdecimal() or int(number) > BIGGEST_ID:
         raise Invalid("cursor is not one that this API gave; leave it out to start at the first page")
     return int(number)
+
+
+def streamed(store: Store, key: str) -> tuple[bytes, Iterator[bytes]]:
+    """An object's first chunk, and all of it as a stream. Raises ``NotFound`` now, before an answer has begun."""
+
+    def chunks() -> Iterator[bytes]:
+        with store.open(key) as opened:
+            yield from opened
+
+    rest = chunks()
+    first = next(rest, b"")
+    return first, chain((first,), rest)

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
-from fastapi.responses import Response
+from fastapi.responses import RedirectResponse, Response
 
 from services.ui.parts import PartsOf, ProjectPath
 from services.ui.sessions import SignedIn
 from services.ui.state import Accuracy, accuracy
-from shared.db import projects, rounds
-from shared.domain import Class, ProjectId
-from shared.errors import NotFound
+from shared.db import events, projects, rounds
+from shared.domain import CheckpointId, Class, ProjectId
+from shared.errors import Conflict, NotFound
 
 router = APIRouter(include_in_schema=False)
 CheckpointPath = Annotated[int, Path(alias="checkpoint_id", ge=1, le=2**63 - 1)]
@@ -86,6 +86,7 @@ def model_page(
         project = projects.get(tx, ProjectId(project_id))
         classes = projects.classes(tx, project.id)
         curve = rounds.curve(tx, project.id)
+        used = rounds.promoted(tx, project.id)
     place = next((at for at, point in enumerate(curve) if point.checkpoint_id == checkpoint_id), None)
     if place is None:
         raise NotFound(f"project {project_id} has no model {checkpoint_id}")
@@ -96,12 +97,38 @@ def model_page(
         "project": project,
         "classes": classes,
         "model": view,
+        "checkpoint_id": checkpoint_id,
+        "in_use": used is not None and used.id == checkpoint_id,
         "width": WIDTH,
         "height": HEIGHT,
         "before": curve[place - 1] if place else None,
         "after": curve[place + 1] if place + 1 < len(curve) else None,
     }
     return parts.templates.TemplateResponse(request, "model.html", context)
+
+
+@router.post("/projects/{project_id}/models/{checkpoint_id}/promote")
+def promote(project_id: ProjectPath, checkpoint_id: CheckpointPath, parts: PartsOf, user: SignedIn) -> Response:
+    """Put the model to use."""
+    with parts.system.ledger.transaction() as tx:
+        project = projects.lock(tx, ProjectId(project_id))
+        model = rounds.promote(tx, project.id, CheckpointId(checkpoint_id))
+        events.record(tx, project.id, f"user:{user.id}", "model.promoted", {"checkpoint": model.id})
+    return RedirectResponse(f"/projects/{project_id}/models/{checkpoint_id}", 303)
+
+
+@router.post("/projects/{project_id}/models/{checkpoint_id}/rollback")
+def roll_back(project_id: ProjectPath, checkpoint_id: CheckpointPath, parts: PartsOf, user: SignedIn) -> Response:
+    """Take the promotion of this model back, if it is the one in use. Raises ``Conflict`` if it isn't any more."""
+    with parts.system.ledger.transaction() as tx:
+        project = projects.lock(tx, ProjectId(project_id))
+        used = rounds.promoted(tx, project.id)
+        if used is None or used.id != checkpoint_id:
+            raise Conflict("this model is not in use any more: somebody else has chosen another")
+        before, now = rounds.roll_back(tx, project.id)
+        data = {"from": before.id, "to": None if now is None else now.id}
+        events.record(tx, project.id, f"user:{user.id}", "model.rolled_back", data)
+    return RedirectResponse(f"/projects/{project_id}/models/{checkpoint_id}", 303)
 
 
 def model_view(number: int, labels: int, metrics: Mapping[str, Any], classes: Sequence[Class]) -> ModelView:

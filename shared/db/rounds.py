@@ -11,7 +11,7 @@ from typing import Any
 from shared.db.pool import Row, Tx
 from shared.db.sql import queries
 from shared.domain import Checkpoint, CheckpointId, ProjectId, Round, RoundId, RoundState
-from shared.errors import NotFound
+from shared.errors import Conflict, NotFound
 
 _Q = queries("rounds")
 
@@ -24,6 +24,7 @@ class CurvePoint:
     labels: int
     checkpoint_id: CheckpointId
     metrics: Mapping[str, Any]
+    promoted_at: datetime | None = None
 
 
 def _round(row: Row) -> Round:
@@ -140,7 +141,13 @@ def usable_checkpoint(tx: Tx, checkpoint_id: CheckpointId) -> Checkpoint:
 def curve(tx: Tx, project_id: ProjectId) -> list[CurvePoint]:
     """The learning curve, in order of rounds."""
     return [
-        CurvePoint(round_number=r["number"], labels=r["labels"], checkpoint_id=r["id"], metrics=r["metrics"])
+        CurvePoint(
+            round_number=r["number"],
+            labels=r["labels"],
+            checkpoint_id=r["id"],
+            metrics=r["metrics"],
+            promoted_at=r["promoted_at"],
+        )
         for r in tx.all(_Q["list_checkpoints"], {"project_id": project_id})
     ]
 
@@ -154,3 +161,28 @@ def latest_scored(tx: Tx, project_id: ProjectId) -> Checkpoint | None:
     """The newest checkpoint whose probabilities are complete."""
     row = tx.one(_Q["latest_scored"], {"project_id": project_id})
     return None if row is None else _checkpoint(row)
+
+
+def promote(tx: Tx, project_id: ProjectId, checkpoint_id: CheckpointId) -> Checkpoint:
+    """Make a model the one in use; its weights are kept. Raises ``NotFound``, ``Conflict`` if they were given up."""
+    row = tx.one(_Q["promote"], {"id": checkpoint_id, "project_id": project_id})
+    if row is not None:
+        return _checkpoint(row)
+    if checkpoint(tx, checkpoint_id).project_id != project_id:
+        raise NotFound(f"project {project_id} has no checkpoint {checkpoint_id}")
+    raise Conflict(f"the weights of checkpoint {checkpoint_id} were given up as surplus: promote a newer one")
+
+
+def promoted(tx: Tx, project_id: ProjectId) -> Checkpoint | None:
+    """The model in use: the one that was promoted last. None if none was."""
+    row = tx.one(_Q["promoted"], {"project_id": project_id})
+    return None if row is None else _checkpoint(row)
+
+
+def roll_back(tx: Tx, project_id: ProjectId) -> tuple[Checkpoint, Checkpoint | None]:
+    """Take the last promotion back: the model that was in use, and the one that is now. Raises ``Conflict``."""
+    current = promoted(tx, project_id)
+    if current is None:
+        raise Conflict("no model is promoted, so there is nothing to roll back")
+    tx.run(_Q["demote"], {"id": current.id})
+    return current, promoted(tx, project_id)

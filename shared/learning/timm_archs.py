@@ -119,6 +119,12 @@ def _network(arch: str, **options: Any) -> tuple[nn.Module, bool]:
     return timm.create_model(name, **options), False
 
 
+def _patch(network: Any) -> int:
+    """Side in pixels of what a transformer sees as one token, behind the convolutions that a hybrid begins with."""
+    embed = network.patch_embed
+    return int(max(embed.feat_ratio(as_scalar=False) if hasattr(embed, "feat_ratio") else embed.patch_size))
+
+
 def _take_classifier_off(arch: str, network: Any) -> None:
     if not hasattr(network, "reset_classifier"):
         raise Invalid(f"{arch} is no image classifier: timm gives it no classifying layer to replace")

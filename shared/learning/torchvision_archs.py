@@ -36,7 +36,7 @@ def info(arch: str) -> ArchInfo:
     """What torchvision says of ``arch`` and of its default weights, and the width of what feeds its last layer."""
     weights = models.get_model_weights(arch).DEFAULT
     preprocessing = weights.transforms()
-    with _Weightless():
+    with Weightless():
         last = _last_layer(_network(arch, None))[1]
     size = int(preprocessing.crop_size[0])
     fixed = size if arch.startswith(("vit_", "maxvit_")) else None
@@ -129,7 +129,7 @@ def _without_classifier(network: nn.Module) -> nn.Module:
     return network
 
 
-class _Weightless(TorchFunctionMode):
+class Weightless(TorchFunctionMode):
     """What ``torch.empty`` makes has a shape and no memory, so that the largest network is built at once.
 
     Not the meta device for all: RegNet computes its widths with tensors.

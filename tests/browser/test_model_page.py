@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
+from shared.db import events, rounds
 from shared.learning.metrics import evaluate
 from shared.system import System
 from tests.browser.conftest import Visitor
@@ -72,6 +73,21 @@ def test_a_model_shows_how_good_it_is_and_where_it_errs(
     expect(page.get_by_role("img", name="Loss by epoch: labels, as augmented ends at 0.200")).to_be_visible()
     expect(page.get_by_role("row", name="learning_rate")).to_contain_text("0.003")
     assert picture_of(page, "model.png").stat().st_size > 20_000
+
+
+def test_a_model_is_put_to_use_and_taken_out_of_it(visit: Visit, world: World) -> None:
+    world.do_train(**measured())
+    page = model_page(visit(), world)
+    page.get_by_role("button", name="Put to use").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Model of round 1 in use")
+    with world.system.database.transaction() as tx:
+        used = rounds.promoted(tx, world.id)
+        assert used is not None and used.id == 1
+    page.get_by_role("button", name="Take out of use").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Model of round 1")
+    with world.system.database.transaction() as tx:
+        assert rounds.promoted(tx, world.id) is None
+        assert [event.kind for event in events.newest(tx, world.id, limit=2)] == ["model.rolled_back", "model.promoted"]
 
 
 def test_what_an_older_model_does_not_tell_is_left_out(visit: Visit, world: World) -> None:

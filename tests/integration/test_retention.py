@@ -126,6 +126,18 @@ def test_weights_of_the_newest_and_of_the_best_are_kept(world: World) -> None:
     assert with_weights(world, made) == [made[1], *made[-2:]]
 
 
+def test_a_promoted_model_is_kept_until_it_is_taken_out_of_use(world: World) -> None:
+    made = play_rounds(world, 4, accuracy=0.5)
+    with world.system.ledger.transaction() as tx:
+        rounds.promote(tx, world.id, made[0])
+    list(retention(world, weights=1).prune())
+    assert with_weights(world, made) == [made[0], made[3]]
+    with world.system.ledger.transaction() as tx:
+        rounds.roll_back(tx, world.id)
+    list(retention(world, weights=1).prune())
+    assert with_weights(world, made) == [made[3]]
+
+
 def test_a_model_that_a_label_came_from_is_kept(world: World) -> None:
     made = play_rounds(world, 4)
     with world.system.ledger.transaction() as tx:

@@ -8,21 +8,19 @@ import sys
 
 import pytest
 import torch
-from torch import nn
 from torchvision import models
 from typer.testing import CliRunner
 
 from shared.errors import Invalid
-from shared.learning import archs, timm_archs, torchvision_archs
+from shared.learning import archs, torchvision_archs
 from winnow.cli import app
 
 
 @pytest.mark.parametrize("arch", [one for one in archs.names() if one in torchvision_archs.names()])
 def test_the_width_of_the_features_is_what_the_network_gives(arch: str) -> None:
     info = archs.info(arch)
-    with torchvision_archs._Weightless():
-        network = torchvision_archs._network(arch, info.fixed_size)
-    trunk = torchvision_archs._without_classifier(network).to("meta").eval()
+    with torchvision_archs.Weightless():
+        trunk = archs.build_trunk(arch, None).net.to("meta").eval()
     with torch.inference_mode():
         features = trunk(torch.empty(2, 3, info.input_size, info.input_size, device="meta"))
     assert features.flatten(1).shape == (2, info.feature_size)
@@ -30,7 +28,7 @@ def test_the_width_of_the_features_is_what_the_network_gives(arch: str) -> None:
 
 @pytest.mark.parametrize("arch", ["resnet18", "mobilenet_v3_small", "squeezenet1_0", "regnet_y_400mf", "vit_b_32"])
 def test_parameters_are_those_of_the_published_network(arch: str) -> None:
-    with torchvision_archs._Weightless():
+    with torchvision_archs.Weightless():
         network = models.get_model(arch, weights=None)
     assert archs.info(arch).parameters == sum(parameter.numel() for parameter in network.parameters())
 
@@ -123,7 +121,3 @@ class TestTimm:
 
     def test_what_it_publishes_is_listed(self) -> None:
         assert "timm/resnet18.a1_in1k" in archs.timm_names()
-
-    def test_a_network_that_classifies_nothing_is_refused(self) -> None:
-        with pytest.raises(Invalid, match="no image classifier"):
-            timm_archs._take_classifier_off("timm/encoder", nn.Identity())

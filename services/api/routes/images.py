@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import chain
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
@@ -20,6 +18,7 @@ from services.api.parts import (
     SystemPart,
     decode_cursor,
     encode_cursor,
+    streamed,
 )
 from services.api.predictions import Pending, predict
 from services.api.problems import errors
@@ -104,21 +103,14 @@ def get_content(
 def _original(store: Store, image: Image, headers: dict[str, str]) -> Response:
     headers["Content-Length"] = str(image.bytes)
     headers["Content-Disposition"] = f"inline; filename*=UTF-8''{quote(image.filename, safe='')}"
-    body = _stream(store, image_key(image.project_id, image.sha256))
-    first = next(body, b"")  # a missing object is met here, before the answer begins
-    return StreamingResponse(chain((first,), body), headers=headers, media_type=CONTENT_TYPES[image.format])
+    _, body = streamed(store, image_key(image.project_id, image.sha256))
+    return StreamingResponse(body, headers=headers, media_type=CONTENT_TYPES[image.format])
 
 
 def _rendition(store: Store, image: Image, headers: dict[str, str]) -> Response:
-    body = _stream(store, view_key(image.project_id, image.sha256))
-    first = next(body, b"")
+    first, body = streamed(store, view_key(image.project_id, image.sha256))
     media_type = "image/png" if first.startswith(_PNG) else "image/jpeg"
-    return StreamingResponse(chain((first,), body), headers=headers, media_type=media_type)
-
-
-def _stream(store: Store, key: str) -> Iterator[bytes]:
-    with store.open(key) as chunks:
-        yield from chunks
+    return StreamingResponse(body, headers=headers, media_type=media_type)
 
 
 @router.get(

@@ -33,6 +33,7 @@ class CurvePointOut(Out):
     round: int = Field(validation_alias="round_number")
     labels: int
     metrics: dict[str, Any]
+    promoted_at: datetime | None = Field(description="The model that was promoted last is in use.")
 
 
 class Curve(Out):

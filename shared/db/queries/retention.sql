@@ -14,9 +14,10 @@ WHERE c.scores_retired_at IS NULL
 ORDER BY c.id;
 
 -- name: surplus_weights
--- Models that are neither among the newest, nor the best on the holdout, nor what a label came from, nor at work.
+-- Models that are neither among the newest, nor the best on the holdout, nor promoted, nor what a label came from, nor at
+-- work.
 SELECT c.id, c.project_id, c.key FROM checkpoints c
-WHERE c.weights_retired_at IS NULL
+WHERE c.weights_retired_at IS NULL AND c.promoted_at IS NULL
   AND c.id NOT IN (
       SELECT n.id FROM checkpoints n WHERE n.project_id = c.project_id ORDER BY n.id DESC LIMIT %(keep)s
   )
@@ -39,7 +40,7 @@ WHERE id = ANY (%(ids)s::bigint[]) AND scores_retired_at IS NULL;
 
 -- name: retire_weights
 UPDATE checkpoints SET weights_retired_at = clock_timestamp()
-WHERE id = ANY (%(ids)s::bigint[]) AND weights_retired_at IS NULL;
+WHERE id = ANY (%(ids)s::bigint[]) AND weights_retired_at IS NULL AND promoted_at IS NULL;
 
 -- name: retired_scores
 -- Marked, and not known to be gone: also those at which a process died.

@@ -43,3 +43,16 @@ UPDATE checkpoints SET scored_at = clock_timestamp() WHERE id = %(id)s;
 SELECT * FROM checkpoints
 WHERE project_id = %(project_id)s AND scored_at IS NOT NULL AND scores_retired_at IS NULL
 ORDER BY id DESC LIMIT 1;
+
+-- name: promote
+-- The same row is what retention marks: whichever comes first, the other sees it.
+UPDATE checkpoints SET promoted_at = clock_timestamp()
+WHERE id = %(id)s AND project_id = %(project_id)s AND weights_retired_at IS NULL
+RETURNING *;
+
+-- name: promoted
+SELECT * FROM checkpoints WHERE project_id = %(project_id)s AND promoted_at IS NOT NULL
+ORDER BY promoted_at DESC, id DESC LIMIT 1;
+
+-- name: demote
+UPDATE checkpoints SET promoted_at = NULL WHERE id = %(id)s;
