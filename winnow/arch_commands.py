@@ -45,7 +45,7 @@ def archs(
     if name is None:
         count = len(registry.timm_names())
         more = f"{count:,} more: winnow archs 'timm/*dinov2*'" if count else "more with pip install 'winnow[timm]'"
-        console.print(f"{more}", markup=False, soft_wrap=True)
+        console.print(more, markup=False, soft_wrap=True)
 
 
 def _infos(name: str | None) -> Iterator[ArchInfo]:

@@ -45,8 +45,7 @@ def info(arch: str) -> ArchInfo:
         _take_classifier_off(arch, network)
     size = int(published.input_size[-1])
     fixed = size if published.fixed_input_size and not dynamic else None
-    patches: Any = network.patch_embed if dynamic else None
-    step = max(patches.feat_ratio(as_scalar=False)) if dynamic else 1
+    step = _patch(network) if dynamic else 1
     least, width = _probe(arch, network, [fixed] if fixed else [step, 2 * step] if dynamic else [*SIZES, size])
     if least == size and size not in SIZES:
         fixed = size

@@ -100,6 +100,8 @@ class TestTimm:
             ("mobilenetv3_small_100.lamb_in1k", 224, 1, 1024),
             ("vit_small_patch14_dinov2.lvd142m", 518, 14, 384),
             ("vit_base_patch16_clip_224.openai", 224, 16, 768),
+            ("vit_tiny_r_s16_p8_224.augreg_in21k", 224, 32, 192),
+            ("swinv2_cr_tiny_ns_224.sw_in1k", 224, 4, 768),
         ],
     )
     def test_its_facts_are_those_of_its_data_configuration(self, name: str, size: int, step: int, width: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -314,3 +315,11 @@ def test_where_weights_cannot_be_had_the_error_names_the_file_to_put_there(
         find_weights("resnet18", url=missing, weights_dir=tmp_path)
     with pytest.raises(Permanent, match=r"WINNOW_WEIGHTS_DIR/resnet18\.pth"):
         find_weights("resnet18", url=None)
+
+
+def test_without_the_hubs_client_the_file_and_the_extra_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(Permanent, match=r"timm/tiny\.pth \(or \.safetensors\).*pip install 'winnow\[timm\]'"):
+        find_weights("timm/tiny", url="hf://timm/tiny/pytorch_model.bin", weights_dir=tmp_path)
