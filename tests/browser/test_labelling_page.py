@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -169,16 +170,25 @@ def test_an_answer_that_arrives_while_a_reloaded_page_asks_for_tasks_is_not_aske
 ) -> None:
     visitor = visit()
     page = open_page(visitor, world)
-    page.route("**/annotation", lambda route: route.abort("connectionfailed"))
-    answered = press(page, "1")
-    before = shown(page)
-    page.unroute("**/annotation")
     answers: list[Route] = []
     leases: list[tuple[Route, APIResponse]] = []
-    page.route("**/annotation", lambda route: answers.append(route))
+    reloaded = False
+
+    def hold_once_reloaded(route: Route) -> None:
+        if reloaded:
+            answers.append(route)
+        else:
+            route.abort("connectionfailed")
+
+    page.route("**/annotation", hold_once_reloaded)
+    answered = press(page, "1")
+    before = shown(page)
     page.route("**/leases", lambda route: leases.append((route, route.fetch())))
-    page.reload()
+    page.reload(wait_until="commit")
+    reloaded = True
+    deadline = time.monotonic() + 20
     while not (answers and leases):
+        assert time.monotonic() < deadline, "the page has asked for nothing"
         page.wait_for_timeout(20)
     asked, reply = leases[0]
     assert answered in [task["image"]["url"] for task in reply.json()["tasks"]], "its answer has not yet come"
