@@ -159,6 +159,8 @@ class ProjectSettings:
     measure: str = "margin"
     alpha: float = 0.9
     clusters: int = 10
+    strategy_options: Mapping[str, Any] = field(default_factory=dict)
+    """Further options of the strategy, by the names in ``shared.selection.catalog``."""
 
     mode: RoundMode = RoundMode.ROLLING
     initial: int = 100

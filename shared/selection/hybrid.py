@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from shared.errors import Invalid
-from shared.selection.base import Floats, Needs, Selection, ShardScores, ShardSource, check_k
+from shared.selection.base import NOTHING, Floats, Labelled, Needs, Selection, ShardScores, ShardSource, check_k
 from shared.selection.clusters import exact_distances, kmeans, rows_that_may_be_nearest
 from shared.selection.topk import Candidates, merge, top
 from shared.selection.uncertainty import MEASURES, finish, map_uncertain
@@ -56,7 +56,7 @@ class Hybrid:
         if self.clusters < 1:
             raise Invalid(f"clusters is {self.clusters}; it must be at least 1")
 
-    def select(self, shards: ShardSource, k: int, rng: np.random.Generator) -> Selection:
+    def select(self, shards: ShardSource, k: int, rng: np.random.Generator, labelled: Labelled = NOTHING) -> Selection:
         """See ``Strategy.select``. Takes one number from ``rng``, the seed of k-means."""
         check_k(k)
         seed = int(rng.integers(2**31 - 1))

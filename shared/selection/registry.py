@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from shared.domain import ProjectSettings
-from shared.errors import Invalid
+from shared.selection import catalog
 from shared.selection.base import Strategy
 from shared.selection.hybrid import Hybrid
 from shared.selection.uncertainty import MEASURES, Random, Uncertainty
@@ -11,31 +14,21 @@ from shared.selection.uncertainty import MEASURES, Random, Uncertainty
 COLD_START = "random"
 """The strategy for a project that has no model yet."""
 
-_DEFAULTS = ProjectSettings()
+_MAKERS: Mapping[str, Callable[..., Strategy]] = {
+    "random": Random,
+    **{name: (lambda name=name: Uncertainty(name)) for name in MEASURES},
+    "hybrid": Hybrid,
+}
+
+names = catalog.names
 
 
-def names() -> tuple[str, ...]:
-    """All strategies that ``make`` knows."""
-    return ("random", *MEASURES, "hybrid")
-
-
-def make(
-    name: str,
-    *,
-    measure: str = _DEFAULTS.measure,
-    alpha: float = _DEFAULTS.alpha,
-    clusters: int = _DEFAULTS.clusters,
-) -> Strategy:
-    """The strategy of that name; the settings matter to ``hybrid`` alone. Raises ``Invalid``."""
-    if name == "random":
-        return Random()
-    if name in MEASURES:
-        return Uncertainty(name)
-    if name == "hybrid":
-        return Hybrid(measure=measure, alpha=alpha, clusters=clusters)
-    raise Invalid(f"unknown strategy {name!r}; known are {', '.join(names())}")
+def make(name: str, **options: Any) -> Strategy:
+    """The strategy of that name; options that aren't given have their defaults. Raises ``Invalid``."""
+    values = catalog.complete(name, options)
+    return _MAKERS[name](**values)
 
 
 def from_settings(settings: ProjectSettings) -> Strategy:
     """The strategy that a project has chosen. Raises ``Invalid``."""
-    return make(settings.strategy, measure=settings.measure, alpha=settings.alpha, clusters=settings.clusters)
+    return make(settings.strategy, **catalog.options_of(settings))

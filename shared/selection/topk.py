@@ -14,17 +14,30 @@ from shared.selection.base import Floats, Ids, Scores
 
 @dataclass(frozen=True)
 class Candidates:
-    """Images that may be chosen, best first: ids int64 (n,), scores float64 (n,), features float32 (n, D) or None."""
+    """Images that may be chosen, best first, and what is known of each: the columns are those of ``ShardScores``.
+
+    ids int64 (n,), scores float64 (n,), features float32 (n, D) or None, probabilities float32 (n, C) or None.
+    """
 
     ids: Ids
     scores: Scores
     features: Floats | None = None
+    probabilities: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def take(self, rows: npt.NDArray[np.int64]) -> Candidates:
-        return Candidates(self.ids[rows], self.scores[rows], None if self.features is None else self.features[rows])
+        return Candidates(
+            self.ids[rows],
+            self.scores[rows],
+            None if self.features is None else self.features[rows],
+            None if self.probabilities is None else self.probabilities[rows],
+        )
+
+    def in_order_of_id(self) -> Candidates:
+        """The same images in the one order that doesn't depend on how they were found."""
+        return self.take(np.argsort(self.ids))
 
 
 def top(candidates: Candidates, k: int) -> Candidates:
@@ -55,9 +68,17 @@ def merge(partials: Iterable[Candidates], k: int) -> Candidates:
 def _joined(a: Candidates, b: Candidates) -> Candidates:
     if not len(a) or not len(b):
         return a if len(a) else b
-    features = None
-    if a.features is not None and b.features is not None:
-        if a.features.shape[1] != b.features.shape[1]:
-            raise Invalid(f"shards have features of different widths: {a.features.shape[1]} and {b.features.shape[1]}")
-        features = np.concatenate((a.features, b.features))
-    return Candidates(np.concatenate((a.ids, b.ids)), np.concatenate((a.scores, b.scores)), features)
+    return Candidates(
+        np.concatenate((a.ids, b.ids)),
+        np.concatenate((a.scores, b.scores)),
+        _stacked(a.features, b.features, "features"),
+        _stacked(a.probabilities, b.probabilities, "probabilities"),
+    )
+
+
+def _stacked(a: Floats | None, b: Floats | None, what: str) -> Floats | None:
+    if a is None or b is None:
+        return None
+    if a.shape[1] != b.shape[1]:
+        raise Invalid(f"shards have {what} of different widths: {a.shape[1]} and {b.shape[1]}")
+    return np.concatenate((a, b))

@@ -13,7 +13,18 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.errors import PoolEmpty
-from shared.selection.base import Floats, Ids, Needs, Scores, Selection, ShardScores, ShardSource, check_k
+from shared.selection.base import (
+    NOTHING,
+    Floats,
+    Ids,
+    Labelled,
+    Needs,
+    Scores,
+    Selection,
+    ShardScores,
+    ShardSource,
+    check_k,
+)
 from shared.selection.topk import Candidates, merge, top
 
 
@@ -32,6 +43,17 @@ def margin(probabilities: Floats) -> Scores:
     return 1.0 - (highest[:, 1] - highest[:, 0])
 
 
+def largest_margin(probabilities: Floats) -> Scores:
+    """``1 - (p1 - pC)``, of the highest and the lowest probability: from 0 to 1. A control rather than a choice: with
+    many classes the lowest is next to 0 whatever the image, so this is least confidence with noise. A single class: 0.
+    """
+    if probabilities.shape[1] < 2:
+        return np.zeros(len(probabilities))
+    highest: Scores = probabilities.max(axis=1).astype(np.float64)
+    lowest: Scores = probabilities.min(axis=1).astype(np.float64)
+    return 1.0 - (highest - lowest)
+
+
 def entropy(probabilities: Floats) -> Scores:
     """``-sum p ln p`` in nats, with 0 ln 0 = 0: from 0 to ln C."""
     total = np.zeros(len(probabilities))
@@ -42,7 +64,12 @@ def entropy(probabilities: Floats) -> Scores:
 
 
 Measure = Callable[[Floats], Scores]
-MEASURES: dict[str, Measure] = {"least_confidence": least_confidence, "margin": margin, "entropy": entropy}
+MEASURES: dict[str, Measure] = {
+    "least_confidence": least_confidence,
+    "margin": margin,
+    "largest_margin": largest_margin,
+    "entropy": entropy,
+}
 
 
 def map_uncertain(shard: ShardScores, measure: Measure, k: int, *, with_features: bool = False) -> Candidates:
@@ -58,7 +85,7 @@ class Uncertainty:
     name: str
     needs = Needs(probabilities=True)
 
-    def select(self, shards: ShardSource, k: int, rng: np.random.Generator) -> Selection:
+    def select(self, shards: ShardSource, k: int, rng: np.random.Generator, labelled: Labelled = NOTHING) -> Selection:
         """See ``Strategy.select``; nothing is random here, so ``rng`` is not used."""
         check_k(k)
         measure = MEASURES[self.name]
@@ -75,7 +102,7 @@ class Random:
     name = "random"
     needs = Needs()
 
-    def select(self, shards: ShardSource, k: int, rng: np.random.Generator) -> Selection:
+    def select(self, shards: ShardSource, k: int, rng: np.random.Generator, labelled: Labelled = NOTHING) -> Selection:
         """See ``Strategy.select``. Takes one number from ``rng``, the key."""
         check_k(k)
         key = rng.integers(2**64, dtype=np.uint64)

@@ -13,7 +13,7 @@ import pytest
 
 from services.api.app import create_app
 from services.api.parts import decode_cursor, encode_cursor
-from services.api.schemas.settings import MeasureName, Settings, StrategyName, new_settings
+from services.api.schemas.settings import MeasureName, Settings, new_settings
 from shared.domain import ProjectSettings
 from shared.errors import Invalid
 from shared.selection.registry import names
@@ -41,8 +41,11 @@ def test_settings_left_out_have_the_same_defaults_everywhere() -> None:
 
 
 def test_the_strategies_that_can_be_chosen_are_those_that_exist() -> None:
-    assert set(get_args(StrategyName)) == set(names())
+    assert Settings.model_json_schema()["properties"]["strategy"]["enum"] == list(names())
     assert set(get_args(MeasureName)) == set(MEASURES)
+    for wrong in ({"strategy": "best"}, {"strategy": "margin", "strategy_options": {"alpha": 0.5}}):
+        with pytest.raises(Invalid):
+            new_settings(Settings(**wrong))
 
 
 def test_every_operation_is_described(document: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Iterator
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -13,8 +14,8 @@ from hypothesis import strategies as st
 
 from shared.domain import ProjectSettings
 from shared.errors import Invalid, PoolEmpty
-from shared.selection import registry
-from shared.selection.base import Selection, ShardScores, Strategy
+from shared.selection import catalog, registry
+from shared.selection.base import Labelled, Selection, ShardScores, Strategy
 from shared.selection.hybrid import Hybrid
 from shared.selection.uncertainty import MEASURES, entropy, least_confidence, margin
 
@@ -34,17 +35,36 @@ def make_pool(n: int, seed: int, *, coarse: bool = False, classes: int = 4, dim:
     logits, features = rng.normal(size=(n, classes)), rng.normal(size=(n, dim))
     if coarse:
         logits, features = np.round(logits), np.round(features / 2)
-    return Pool(ids, softmax(logits), features.astype(np.float32))
+    said = logits[:, None, :] + (np.round if coarse else np.asarray)(rng.normal(size=(n, 3, classes)))
+    members = softmax(said.reshape(3 * n, classes)).reshape(n, 3, classes)
+    return Pool(ids, softmax(logits), features.astype(np.float32), members)
 
 
-def rows_of(pool: Pool, rows: np.ndarray) -> ShardScores:
-    assert pool.probabilities is not None
-    assert pool.features is not None
-    return ShardScores(pool.ids[rows], pool.probabilities[rows], pool.features[rows])
+def some_labelled(classes: int = 4, dim: int = 6) -> Labelled:
+    """Twelve labelled images, with ids that no pool has."""
+    rng = np.random.default_rng(12)
+    return Labelled(
+        np.arange(12) + 10_000_000,
+        rng.integers(classes, size=12),
+        classes,
+        rng.normal(size=(12, dim)).astype(np.float32),
+    )
 
 
-def choose(strategy: Strategy, shards: list[ShardScores], k: int, seed: int = 0) -> Selection:
-    return strategy.select(lambda: iter(shards), k, np.random.default_rng(seed))
+def choose(
+    strategy: Strategy, shards: list[ShardScores], k: int, seed: int = 0, labelled: Labelled | None = None
+) -> Selection:
+    """What the strategy chooses; of what is labelled, features are given only if it says that it reads them."""
+    if labelled is None:
+        widths = [
+            (shard.probabilities.shape[1], shard.features.shape[1])
+            for shard in shards
+            if shard.probabilities is not None and shard.features is not None
+        ]
+        labelled = some_labelled(*(widths[0] if widths else (4, 6)))
+    if not strategy.needs.labelled_features:
+        labelled = replace(labelled, features=None)
+    return strategy.select(lambda: iter(shards), k, np.random.default_rng(seed), labelled)
 
 
 @st.composite
@@ -54,7 +74,7 @@ def cut_pools(draw: st.DrawFn) -> tuple[Pool, list[ShardScores], int, int]:
     pool = make_pool(n, draw(st.integers(0, 10_000)), coarse=draw(st.booleans()))
     order = np.array(draw(st.permutations(range(n))), dtype=np.int64)
     cuts = sorted(draw(st.lists(st.integers(0, n), max_size=12)))
-    shards = [rows_of(pool, rows) for rows in np.split(order, cuts)]
+    shards = [pool.take(rows) for rows in np.split(order, cuts)]
     return pool, shards, draw(st.integers(1, n + 5)), draw(st.integers(0, 1000))
 
 
@@ -65,7 +85,12 @@ def test_one_shard_and_many_select_the_same_ids_in_the_same_order(
     name: str, cut: tuple[Pool, list[ShardScores], int, int], alpha: float, clusters: int
 ) -> None:
     pool, shards, k, seed = cut
-    strategy = registry.make(name, alpha=alpha, clusters=clusters)
+    own = {
+        key: value
+        for key, value in {"alpha": alpha, "clusters": clusters}.items()
+        if key in catalog.entry(name).options
+    }
+    strategy = registry.make(name, **own)
     whole, pieces = choose(strategy, [pool], k, seed), choose(strategy, shards, k, seed)
     assert whole.ids.tolist() == pieces.ids.tolist()
     assert whole.scores.tolist() == pieces.scores.tolist()
@@ -78,7 +103,7 @@ def test_one_shard_and_many_select_the_same_ids_in_the_same_order(
 def test_a_wide_pool_is_chosen_from_alike_in_one_shard_and_in_a_thousand(name: str) -> None:
     pool = make_pool(3000, seed=5, classes=10, dim=130)
     strategy = registry.make(name)
-    pieces = [rows_of(pool, rows) for rows in np.array_split(np.random.default_rng(1).permutation(3000), 1000)]
+    pieces = [pool.take(rows) for rows in np.array_split(np.random.default_rng(1).permutation(3000), 1000)]
     assert choose(strategy, [pool], 200).ids.tolist() == choose(strategy, pieces, 200).ids.tolist()
 
 
@@ -126,14 +151,14 @@ def test_random_needs_no_model_and_the_others_say_that_they_do() -> None:
     pool = ShardScores(np.arange(5, dtype=np.int64))
     assert len(choose(registry.make(registry.COLD_START), [pool], 3).ids) == 3
     for name in set(NAMES) - {"random"}:
-        with pytest.raises(Invalid, match="needs a trained model"):
+        with pytest.raises(Invalid, match="this strategy needs a"):
             choose(registry.make(name), [pool], 3)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("shards", [0, 3])
 def test_an_empty_pool_is_told_as_such(name: str, shards: int) -> None:
-    empty = rows_of(make_pool(1, 0), np.array([], dtype=np.int64))
+    empty = make_pool(1, 0).take(np.array([], dtype=np.int64))
     with pytest.raises(PoolEmpty, match="no unlabelled image"):
         choose(registry.make(name), [empty] * shards, 5)
 
@@ -178,7 +203,7 @@ def test_shards_are_streamed_and_not_collected(name: str) -> None:
 
     def shards() -> Iterator[ShardScores]:
         for rows in np.array_split(np.arange(60), 12):
-            shard = rows_of(pool, rows)
+            shard = pool.take(rows)
             given.append(weakref.ref(shard.features))
             yield shard
             del shard
@@ -190,9 +215,9 @@ def test_shards_are_streamed_and_not_collected(name: str) -> None:
 
 
 def test_unknown_names_and_settings_are_refused_with_what_is_known() -> None:
-    with pytest.raises(Invalid, match="known are random, least_confidence, margin, entropy, hybrid"):
+    with pytest.raises(Invalid, match="known are random, least_confidence, margin, largest_margin, entropy, hybrid"):
         registry.make("best")
-    for wrong in ({"measure": "luck"}, {"alpha": 1.5}, {"alpha": -0.1}, {"clusters": 0}):
+    for wrong in ({"measure": "luck"}, {"alpha": 1.5}, {"alpha": -0.1}, {"clusters": 0}, {"alpha": "1"}, {"beta": 1}):
         with pytest.raises(Invalid):
             registry.make("hybrid", **wrong)
 
@@ -203,3 +228,14 @@ def test_a_project_gets_the_strategy_it_chose() -> None:
     assert (strategy.name, strategy.measure, strategy.alpha, strategy.clusters) == ("hybrid", "entropy", 0.25, 3)
     for name in NAMES:
         assert registry.make(name).name == name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_catalogue_says_what_a_strategy_reads_and_may_be_told(name: str) -> None:
+    strategy, entry = registry.make(name), catalog.entry(name)
+    assert strategy.needs == entry.needs
+    own = {field.name for field in fields(strategy)} - {"name"}  # type: ignore[arg-type]
+    assert own == entry.options.keys()
+    for option in entry.options:
+        with pytest.raises(Invalid, match=option):
+            registry.make(name, **{option: object()})

@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from shared.domain import ProjectSettings, RoundMode
 from shared.errors import Conflict, Invalid
 from shared.learning.config import MIN_IMAGE_SIZE, LearnConfig
+from shared.selection import catalog
 
-StrategyName = Literal["random", "least_confidence", "margin", "entropy", "hybrid"]
-MeasureName = Literal["least_confidence", "margin", "entropy"]
+MeasureName = Literal["least_confidence", "margin", "largest_margin", "entropy"]
 MAX_PACK_BYTES = 2 * 1024**3
 _DEFAULTS = ProjectSettings()
 
@@ -55,14 +55,24 @@ class Settings(BaseModel):
         ),
     ] = {}
 
-    strategy: Annotated[StrategyName, Field(description="How images to label are chosen.")] = "hybrid"
-    measure: Annotated[MeasureName, Field(description="Uncertainty measure of the hybrid strategy.")] = "margin"
+    strategy: Annotated[
+        str,
+        Field(
+            description="How images to label are chosen; docs/strategies.md describes each.",
+            json_schema_extra={"enum": list(catalog.names())},
+        ),
+    ] = _DEFAULTS.strategy
+    measure: Annotated[MeasureName, Field(description="Uncertainty measure, of strategies that have one.")] = "margin"
     alpha: Annotated[float, Field(ge=0, le=1, description="Hybrid: share of the batch taken by uncertainty alone.")] = (
         _DEFAULTS.alpha
     )
     clusters: Annotated[int, Field(ge=1, le=10_000, description="Hybrid: number of k-means clusters.")] = (
         _DEFAULTS.clusters
     )
+    strategy_options: Annotated[
+        dict[str, str | bool | int | float],
+        Field(description="Further options of the strategy: the names and values are in docs/strategies.md."),
+    ] = {}
 
     mode: Annotated[
         RoundMode, Field(description="`rolling`: people label while the model trains. `strict`: a round waits for all.")
@@ -137,6 +147,7 @@ def shown(settings: ProjectSettings) -> Settings:
 
 def _checked(settings: ProjectSettings) -> ProjectSettings:
     LearnConfig.from_settings(settings)
+    catalog.complete(settings.strategy, catalog.options_of(settings))
     pack = settings.shard_size * settings.image_size**2 * settings.channels
     if pack > MAX_PACK_BYTES:
         raise Invalid(

@@ -1,0 +1,129 @@
+"""Every strategy and its options, by name: what it is, what it reads, and what may be set. No faiss, no torch.
+
+This is the one list of them. The registry builds strategies from it, the HTTP edge checks settings with it, and the
+command line and the pages describe strategies in its words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from shared.domain import ProjectSettings
+from shared.errors import Invalid
+from shared.selection.base import Needs
+
+_DEFAULTS = ProjectSettings()
+MEASURE_NAMES = ("least_confidence", "margin", "largest_margin", "entropy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """One setting. ``default`` also says its type; a number lies from ``low`` to ``high``, a word in ``choices``."""
+
+    default: bool | int | float | str
+    meaning: str
+    low: float = 0.0
+    high: float = float("inf")
+    choices: tuple[str, ...] = ()
+
+    def checked(self, name: str, value: Any) -> Any:
+        """``value``, a whole number as a float where that is the type. Raises ``Invalid``."""
+        wanted = type(self.default)
+        if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if type(value) is not wanted:
+            raise Invalid(f"{name} is {value!r}, which is not of type {wanted.__name__}")
+        if self.choices and value not in self.choices:
+            raise Invalid(f"{name} is {value!r}; it must be one of {', '.join(self.choices)}")
+        if wanted in (int, float) and not self.low <= float(value) <= self.high:
+            raise Invalid(f"{name} is {value}; it must be from {self.low:g} to {self.high:g}")
+        return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A strategy: its group, what it does in one sentence, what it reads, and its own options by name."""
+
+    group: str
+    meaning: str
+    needs: Needs
+    options: Mapping[str, Option]
+
+
+UNCERTAINTY = "uncertainty"
+REPRESENTATION = "representation"
+BOTH = "uncertainty and representation"
+BASELINE = "baseline"
+
+_MEASURE = Option(
+    default=_DEFAULTS.measure, choices=MEASURE_NAMES, meaning="which uncertainty measure ranks the images"
+)
+
+CATALOG: Mapping[str, Entry] = {
+    "random": Entry(group=BASELINE, meaning="any images, all equally likely", needs=Needs(), options={}),
+    "least_confidence": Entry(
+        group=UNCERTAINTY,
+        meaning="the lowest probability of the likeliest class",
+        needs=Needs(probabilities=True),
+        options={},
+    ),
+    "margin": Entry(
+        group=UNCERTAINTY,
+        meaning="the smallest lead of the likeliest class over the next",
+        needs=Needs(probabilities=True),
+        options={},
+    ),
+    "largest_margin": Entry(
+        group=UNCERTAINTY,
+        meaning="the smallest lead of the likeliest class over the least likely; a control, known to be poor",
+        needs=Needs(probabilities=True),
+        options={},
+    ),
+    "entropy": Entry(
+        group=UNCERTAINTY,
+        meaning="the most even distribution over all classes",
+        needs=Needs(probabilities=True),
+        options={},
+    ),
+    "hybrid": Entry(
+        group=BOTH,
+        meaning="part by uncertainty, the rest nearest to clusters of what is uncertain",
+        needs=Needs(probabilities=True, features=True),
+        options={
+            "measure": _MEASURE,
+            "alpha": Option(default=_DEFAULTS.alpha, high=1.0, meaning="share of the batch by uncertainty alone"),
+            "clusters": Option(default=_DEFAULTS.clusters, low=1, high=10_000, meaning="number of k-means clusters"),
+        },
+    ),
+}
+
+
+def names() -> tuple[str, ...]:
+    """All strategies, in the order in which they are described."""
+    return tuple(CATALOG)
+
+
+def entry(name: str) -> Entry:
+    """Raises ``Invalid`` for a name that isn't there."""
+    if name not in CATALOG:
+        raise Invalid(f"unknown strategy {name!r}; known are {', '.join(CATALOG)}")
+    return CATALOG[name]
+
+
+def complete(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """A value for every option of a strategy, the given ones checked. Raises ``Invalid``, also for unknown options."""
+    options = entry(name).options
+    unknown = sorted(set(given) - options.keys())
+    if unknown:
+        there = f"it has {', '.join(options)}" if options else "it has none"
+        raise Invalid(f"the strategy {name} has no option {', '.join(unknown)}; {there}")
+    return {key: one.checked(key, given[key]) if key in given else one.default for key, one in options.items()}
+
+
+def options_of(settings: ProjectSettings) -> dict[str, Any]:
+    """What a project has set of its strategy's options; ``measure``, ``alpha`` and ``clusters`` where it has these."""
+    own = entry(settings.strategy).options
+    flat = {name: getattr(settings, name) for name in ("measure", "alpha", "clusters") if name in own}
+    return flat | dict(settings.strategy_options)
