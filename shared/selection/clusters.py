@@ -17,10 +17,11 @@ import numpy.typing as npt
 
 from shared.selection.base import Floats, Ids, Scores
 from shared.selection.grid import Grid, blocks
+from shared.selection.plusplus import Points, plus_plus
 
 ITERATIONS = 25
-RESTARTS = 5
-"""Of so many starts the best is kept: a single one may leave two groups in one cluster."""
+RESTARTS = 3
+"""Of so many starts the best is kept: a single one may leave two kinds in one group."""
 LARGE = 10_000_000
 """Points times clusters from which on there is one start of ``ITERATIONS_OF_LARGE``."""
 ITERATIONS_OF_LARGE = 10
@@ -47,8 +48,8 @@ class Groups:
 def kmeans(points: Floats, clusters: int, seed: int) -> Floats:
     """Centres, float32 (c, D), of float32 (n, D) points, with c the smaller of ``clusters`` and n.
 
-    Lloyd's algorithm as faiss has it, from seeded random choices of points. The same points in the same order with
-    the same seed give the same centres: all points are used, and all sums are exact.
+    Lloyd's algorithm as faiss has it, from points that k-means++ draws. The same points in the same order with the
+    same seed give the same centres: all points are used, and all sums are exact.
     """
     return _lloyd(points, clusters, seed, None)[0]
 
@@ -70,23 +71,29 @@ def _lloyd(points: Floats, clusters: int, seed: int, weights: Scores | None) -> 
     """Centres as the points are, and points and centres in whole numbers."""
     clusters = min(clusters, len(points))
     placed, mean, unit = _placed(points)
-    large = len(points) * clusters >= LARGE
-    model = faiss.Kmeans(
-        points.shape[1],
-        clusters,
-        niter=ITERATIONS_OF_LARGE if large else ITERATIONS,
-        nredo=1 if large else RESTARTS,
-        seed=seed,
-        int_centroids=True,
-        min_points_per_centroid=1,
-        max_points_per_centroid=len(points),
-    )
     steps = None
     if weights is not None:
         steps = (1 + np.rint(255 * weights / max(float(weights.max()), 1e-300))).astype(np.float32)
-    with _one_thread():
-        model.train(placed, weights=steps)
-    whole = np.asarray(model.centroids, dtype=np.float32).reshape(clusters, points.shape[1])
+    large = len(points) * clusters >= LARGE
+    rng, space = np.random.default_rng(seed), Points.of(placed)
+    best: tuple[float, Floats] | None = None
+    for _ in range(1 if large else RESTARTS):
+        drawn = plus_plus(space, int(rng.integers(len(points))), clusters, rng)[0]
+        model = faiss.Kmeans(
+            points.shape[1],
+            clusters,
+            niter=ITERATIONS_OF_LARGE if large else ITERATIONS,
+            seed=seed,
+            int_centroids=True,
+            min_points_per_centroid=1,
+            max_points_per_centroid=len(points),
+        )
+        with _one_thread():
+            objective = float(model.train(placed, weights=steps, init_centroids=placed[drawn]))
+        if best is None or objective < best[0]:
+            best = objective, np.array(model.centroids, dtype=np.float32)
+    assert best is not None
+    whole = best[1].reshape(clusters, points.shape[1])
     return (whole.astype(np.float64) * unit + mean).astype(np.float32), placed, whole
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,7 +67,7 @@ def squared_radius(points: Floats, groups: Ids, purity: float) -> float:
     probes = np.arange(0, len(points), max(1, len(points) // PROBES))
     squared = squared_distances(points[probes], points)
     others = np.where(groups[probes, None] == groups, np.inf, squared).min(axis=1)
-    pure = np.sort(others)[int((1 - purity) * len(probes))]
+    pure = np.sort(others)[min(len(probes) - 1, math.floor((1 - purity) * len(probes) + 1e-9))]
     most = min(squared.size - 1, MOST_PAIRS * len(probes) // len(points))
     return float(min(pure, np.partition(squared, most, axis=None)[most]))
 

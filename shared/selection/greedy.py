@@ -14,6 +14,7 @@ import numpy as np
 from shared.selection.base import NOTHING, Floats, Ids, Labelled, Needs, Scores, Selection, ShardSource, check_k
 from shared.selection.candidates import cap, sampled
 from shared.selection.grid import Grid, blocks, nearest, squared_distances, squares
+from shared.selection.plusplus import plus_plus
 from shared.selection.topk import Candidates, top
 from shared.selection.uncertainty import finish
 
@@ -107,7 +108,8 @@ class Badge:
             return finish(found)
         assert found.features is not None and found.probabilities is not None
         gradients = Gradients.of(found.probabilities, found.features)
-        rows, squared = plus_plus(gradients, min(k, len(found)), rng)
+        first = int(np.argmax(gradients.lengths))
+        rows, squared = plus_plus(gradients, first, min(k, len(found)), rng)
         return Selection(found.ids[rows], squared * gradients.unit)
 
 
@@ -149,37 +151,3 @@ class Gradients:
             rows = np.arange(block.start, block.stop)
             best[block] = np.minimum(best[block], self.squared_distances(rows, others).min(axis=1, initial=np.inf))
         return best
-
-
-def plus_plus(gradients: Gradients, k: int, rng: np.random.Generator) -> tuple[Ids, Scores]:
-    """``k`` rows by k-means++, and the squared distance at which each was drawn.
-
-    By rejection: a row drawn by the distances of a moment ago and kept with the probability now / then is a row drawn
-    by the distances of now. So many draws share one update of all rows. When only rows equal to chosen ones are left,
-    the longest of them follow, ties by row.
-    """
-    first = int(np.argmax(gradients.lengths))
-    chosen, squared = [first], [float(gradients.lengths[first])]
-    near = gradients.nearest(np.array(chosen), np.full(len(gradients.lengths), np.inf))
-    while len(chosen) < k:
-        near[chosen] = 0.0
-        cumulative = np.cumsum(near)
-        if not cumulative[-1] > 0:
-            break
-        uniform = rng.random((FRONT, 2))
-        drawn = np.searchsorted(cumulative, uniform[:, 0] * cumulative[-1], side="right")
-        drawn = np.minimum(drawn, int(np.flatnonzero(near)[-1]))
-        between, now = gradients.squared_distances(drawn, drawn), near[drawn]
-        taken: list[int] = []
-        then = now.copy()
-        for at in range(FRONT):
-            if len(chosen) + len(taken) < k and uniform[at, 1] * then[at] < now[at]:
-                taken.append(int(drawn[at]))
-                squared.append(float(now[at]))
-                now = np.minimum(now, between[at])
-                now[drawn == drawn[at]] = 0.0
-        chosen += taken
-        near = gradients.nearest(np.array(taken), near)
-    left = np.setdiff1d(np.arange(len(near)), chosen)
-    rest = left[np.lexsort((left, -gradients.lengths[left]))][: k - len(chosen)]
-    return np.array(chosen + rest.tolist(), np.int64), np.array(squared + [0.0] * len(rest))

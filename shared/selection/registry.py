@@ -69,7 +69,5 @@ def scheduled(settings: ProjectSettings, labels: int, n_classes: int, *, has_mod
         name = "typiclust" if settings.on_features else COLD_START
     if catalog.entry(name).needs.features and not has_features:
         name = COLD_START
-    kept = {
-        key: settings.strategy_options[key] for key in ("subsample", "distinct") if key in settings.strategy_options
-    }
-    return make(name, **kept if has_features else {})
+    common = ("subsample", "distinct") if has_features else ("subsample",)
+    return make(name, **{key: settings.strategy_options[key] for key in common if key in settings.strategy_options})

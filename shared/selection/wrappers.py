@@ -125,7 +125,8 @@ class Distinct:
 
     The inner strategy is asked for ``ASK`` times K; in its order, an image is kept if no kept or labelled one is
     nearer than ``share`` of the typical distance, the median between any two images of the pool. Where that leaves
-    fewer than K it is asked again, over the rest of the pool; after ``TRIES`` the ones left out follow in their order.
+    fewer than K it is asked over the rest of the pool for what is missing, with twice the surplus each time; after
+    ``TRIES`` the ones left out follow in their order.
     """
 
     inner: Strategy
@@ -148,9 +149,11 @@ class Distinct:
         check_k(k)
         near = self.share * typical_distance(shards, rng.integers(2**64, dtype=np.uint64), self.PROBES)
         chosen, doubles, kept_features = NONE, NONE, labelled.features
-        for _ in range(self.TRIES):
+        for attempt in range(self.TRIES):
             seen = np.concatenate((chosen.ids, doubles.ids))
-            found = _tried(self.inner, _without(shards, seen), self.ASK * (k - len(chosen.ids)), rng, labelled)
+            found = _tried(
+                self.inner, _without(shards, seen), self.ASK * 2**attempt * (k - len(chosen.ids)), rng, labelled
+            )
             if not len(found.ids):
                 break
             features = _rows_of(shards, found.ids, ShardScores.needed_features)
