@@ -188,6 +188,9 @@ def simulate(
     measure: Annotated[str, typer.Option(help="Hybrid's uncertainty measure.")] = DEFAULTS.measure,
     alpha: Annotated[float, typer.Option(help="Hybrid's share of the batch by uncertainty alone.")] = DEFAULTS.alpha,
     clusters: Annotated[int, typer.Option(help="Hybrid's number of clusters.")] = DEFAULTS.clusters,
+    option: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE of the strategy, as in docs/strategies.md; repeatable.")
+    ] = None,
     image_size: Annotated[int | None, typer.Option(help="Side in pixels.")] = None,
     channels: Annotated[int, typer.Option(help="1 grey, 3 colour.")] = DEFAULTS.channels,
     epochs: Annotated[int | None, typer.Option(help="Chosen by the data if not given.")] = None,
@@ -215,6 +218,7 @@ def simulate(
         measure=measure,
         alpha=alpha,
         clusters=clusters,
+        strategy_options=dict(_setting(one) for one in option or []),
         image_size=image_size,
         channels=channels,
         epochs=epochs,

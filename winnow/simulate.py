@@ -22,10 +22,10 @@ from shared.learning import archs, backbones
 from shared.learning.config import CNNS, ON_FEATURES, SCRATCH, LearnConfig
 from shared.learning.metrics import evaluate
 from shared.learning.model import Model
-from shared.learning.predict import embed, pick_device, predict
+from shared.learning.predict import embed, pick_device, predict, predict_members
 from shared.learning.train import Extras, Fitted, fit
 from shared.selection import registry
-from shared.selection.base import Selection, ShardScores, Strategy
+from shared.selection.base import Labelled, Needs, Selection, ShardScores, Strategy
 from shared.weights import find_weights
 from winnow.datasets import Dataset, Item, open_dataset
 
@@ -58,6 +58,7 @@ class SimulateOptions:
     measure: str = _DEFAULTS.measure
     alpha: float = _DEFAULTS.alpha
     clusters: int = _DEFAULTS.clusters
+    strategy_options: Mapping[str, Any] = field(default_factory=dict)
     shard_size: int = _DEFAULTS.shard_size
     weights: Path | None = None
     weights_dir: Path | None = None
@@ -94,7 +95,15 @@ def simulate(options: SimulateOptions, on_round: Callable[[Row], None] | None = 
     if min(options.initial, options.batch, options.rounds) < 1:
         raise Invalid("initial, batch and rounds must each be at least 1")
     config = options.learn_config()
-    strategy = registry.make(options.strategy, measure=options.measure, alpha=options.alpha, clusters=options.clusters)
+    strategy = registry.from_settings(
+        ProjectSettings(
+            strategy=options.strategy,
+            measure=options.measure,
+            alpha=options.alpha,
+            clusters=options.clusters,
+            strategy_options=options.strategy_options,
+        )
+    )
     with open_dataset(options.data) as dataset:
         loop = _Loop(options, config, strategy, dataset)
         rounds: list[Row] = []
@@ -212,22 +221,35 @@ class _Loop:
     def _ask(self, strategy: Strategy, k: int, round_number: int, model: Model | None) -> tuple[float, float]:
         """Score the unlabelled images, select and let the oracle answer. Seconds of scoring and of selecting."""
         started = time.perf_counter()
-        shards = list(self._shards(model))
+        shards = list(self._shards(model, strategy.needs))
+        labelled = self._known(model, strategy.needs)
         scored = time.perf_counter()
         # The cold start depends on the seed alone, so that all strategies begin with the same images.
         rng = np.random.default_rng([self.options.seed, round_number])
-        selection: Selection = strategy.select(lambda: shards, k, rng)
+        selection: Selection = strategy.select(lambda: shards, k, rng, labelled)
         self.labelled[selection.ids] = True
         return scored - started, time.perf_counter() - scored
 
-    def _shards(self, model: Model | None) -> Iterator[ShardScores]:
+    def _shards(self, model: Model | None, needs: Needs) -> Iterator[ShardScores]:
         free = np.flatnonzero(~self.labelled)
         for start in range(0, len(free), self.options.shard_size):
             ids = free[start : start + self.options.shard_size]
             if model is None:
-                yield ShardScores(ids)
+                yield ShardScores(ids, features=self.x[ids] if self.on_features else None)
             else:
-                yield ShardScores(ids, *predict(model, self.x[ids], device=self.device))
+                scores = predict_members(model, self.x[ids], device=self.device, seed=start)
+                yield ShardScores(ids, scores.probabilities, scores.features, scores.members if needs.members else None)
+
+    def _known(self, model: Model | None, needs: Needs) -> Labelled:
+        """What the strategy may know of what is labelled."""
+        ids = np.flatnonzero(self.labelled)
+        features = None
+        if needs.labelled_features and len(ids):
+            if self.on_features:
+                features = self.x[ids]
+            elif model is not None:
+                features = predict(model, self.x[ids], device=self.device)[1]
+        return Labelled(ids, self.y[ids], len(self.dataset.classes), features)
 
 
 def _labels(items: Sequence[Item]) -> npt.NDArray[np.int64]:
