@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -150,6 +150,11 @@ def curve(tx: Tx, project_id: ProjectId) -> list[CurvePoint]:
         )
         for r in tx.all(_Q["list_checkpoints"], {"project_id": project_id})
     ]
+
+
+def export(tx: Tx, project_id: ProjectId) -> Iterator[Row]:
+    """The rows of ``curve``, whole and one at a time: the metrics of many classes are large."""
+    return tx.stream(_Q["list_checkpoints"], {"project_id": project_id}, size=1)
 
 
 def mark_scored(tx: Tx, checkpoint_id: CheckpointId) -> None:
