@@ -106,6 +106,12 @@ class JobKind(StrEnum):
     TRAIN = "train"
     SCORE = "score"
     SELECT = "select"
+    PREDICT = "predict"
+
+    @property
+    def urgent(self) -> bool:
+        """Somebody waits for the answer, and no round does: workers take such a job first, in turns with the others."""
+        return self is JobKind.PREDICT
 
 
 class JobState(StrEnum):

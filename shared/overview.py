@@ -11,12 +11,13 @@ from shared.db.labels import ClassCount, LabelCounts
 from shared.db.pool import Tx
 from shared.db.rounds import CurvePoint
 from shared.db.tasks import LiveCounts
-from shared.domain import Class, Job, JobState, Project, ProjectId, Round, ShardState
+from shared.domain import Class, Job, JobKind, JobState, Project, ProjectId, Round, ShardState
 
 
 @dataclass(frozen=True, kw_only=True)
 class Overview:
-    """``active_jobs`` and ``dead_jobs`` hold at most 20 each, the newest first; ``shards_waiting`` are not embedded."""
+    """``active_jobs`` and ``dead_jobs`` are those that rounds depend on, at most 20 each, the newest first;
+    ``shards_waiting`` are not embedded."""
 
     project: Project
     classes: Sequence[Class]
@@ -44,6 +45,7 @@ class Overview:
 
 def overview(tx: Tx, project_id: ProjectId) -> Overview:
     """Raises ``NotFound``."""
+    of_rounds = [kind for kind in JobKind if not kind.urgent]
     project = projects.get(tx, project_id)
     return Overview(
         project=project,
@@ -55,6 +57,6 @@ def overview(tx: Tx, project_id: ProjectId) -> Overview:
         round=rounds.latest(tx, project_id),
         curve=rounds.curve(tx, project_id),
         shards_waiting=len(images.shards(tx, project_id, ShardState.SEALED)),
-        active_jobs=jobs.newest(tx, project_id=project_id, state=JobState.RUNNING, limit=20),
-        dead_jobs=jobs.newest(tx, project_id=project_id, state=JobState.DEAD, limit=20),
+        active_jobs=jobs.newest(tx, project_id=project_id, state=JobState.RUNNING, kinds=of_rounds, limit=20),
+        dead_jobs=jobs.newest(tx, project_id=project_id, state=JobState.DEAD, kinds=of_rounds, limit=20),
     )

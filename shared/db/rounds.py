@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,15 @@ from shared.domain import Checkpoint, CheckpointId, ProjectId, Round, RoundId, R
 from shared.errors import Conflict, NotFound
 
 _Q = queries("rounds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serving:
+    """The model that answers callers. ``promoted``: somebody chose it; else it is the newest one."""
+
+    checkpoint_id: CheckpointId
+    round_number: int
+    promoted: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,10 +136,10 @@ def checkpoint(tx: Tx, checkpoint_id: CheckpointId) -> Checkpoint:
     return _checkpoint(row)
 
 
-def usable_checkpoint(tx: Tx, checkpoint_id: CheckpointId) -> Checkpoint:
-    """As ``checkpoint``, to score with. Raises ``NotFound`` if retention has given its weights or its scores up."""
+def usable_checkpoint(tx: Tx, checkpoint_id: CheckpointId, *, to_score: bool = True) -> Checkpoint:
+    """As ``checkpoint``. Raises ``NotFound`` if retention has given its weights up, or with ``to_score`` its scores."""
     row = tx.one(_Q["get_checkpoint"], {"id": checkpoint_id})
-    if row is not None and (row["weights_retired_at"] or row["scores_retired_at"]):
+    if row is not None and (row["weights_retired_at"] or (to_score and row["scores_retired_at"])):
         raise NotFound(
             f"checkpoint {checkpoint_id} was given up as surplus: newer ones are in use. WINNOW_RETENTION_WEIGHTS and "
             "WINNOW_RETENTION_SCORES say how many are kept"
@@ -150,6 +159,11 @@ def curve(tx: Tx, project_id: ProjectId) -> list[CurvePoint]:
         )
         for r in tx.all(_Q["list_checkpoints"], {"project_id": project_id})
     ]
+
+
+def export(tx: Tx, project_id: ProjectId) -> Iterator[Row]:
+    """The rows of ``curve``, whole and one at a time: the metrics of many classes are large."""
+    return tx.stream(_Q["list_checkpoints"], {"project_id": project_id}, size=1)
 
 
 def mark_scored(tx: Tx, checkpoint_id: CheckpointId) -> None:
@@ -177,6 +191,14 @@ def promoted(tx: Tx, project_id: ProjectId) -> Checkpoint | None:
     """The model in use: the one that was promoted last. None if none was."""
     row = tx.one(_Q["promoted"], {"project_id": project_id})
     return None if row is None else _checkpoint(row)
+
+
+def serving(tx: Tx, project_id: ProjectId) -> Serving | None:
+    """The model that answers callers: the promoted one, else the newest that has scored the pool. None before that."""
+    row = tx.one(_Q["serving"], {"project_id": project_id})
+    if row is None:
+        return None
+    return Serving(checkpoint_id=row["id"], round_number=row["number"], promoted=row["promoted_at"] is not None)
 
 
 def roll_back(tx: Tx, project_id: ProjectId) -> tuple[Checkpoint, Checkpoint | None]:

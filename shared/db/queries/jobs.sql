@@ -87,9 +87,10 @@ WHERE id IN (
 RETURNING id, kind;
 
 -- name: next_due
+-- Of the first kinds if there is one, else of the others.
 SELECT id FROM jobs
-WHERE state = 'queued' AND kind = ANY (%(kinds)s::text[]) AND run_after <= clock_timestamp()
-ORDER BY woken_at LIMIT 1;
+WHERE state = 'queued' AND kind = ANY (%(first)s::text[] || %(then)s::text[]) AND run_after <= clock_timestamp()
+ORDER BY kind = ANY (%(first)s::text[]) DESC, woken_at LIMIT 1;
 
 -- name: get
 SELECT * FROM jobs WHERE id = %(id)s;
@@ -98,6 +99,7 @@ SELECT * FROM jobs WHERE id = %(id)s;
 SELECT * FROM jobs
 WHERE (%(project_id)s::bigint IS NULL OR project_id = %(project_id)s::bigint)
   AND (%(state)s::text IS NULL OR state = %(state)s::text)
+  AND (%(kinds)s::text[] IS NULL OR kind = ANY (%(kinds)s::text[]))
 ORDER BY id DESC LIMIT %(limit)s;
 
 -- name: unfinished

@@ -36,6 +36,13 @@ SELECT * FROM checkpoints WHERE id = %(id)s;
 SELECT c.*, r.number, r.labels FROM checkpoints c JOIN rounds r ON r.id = c.round_id
 WHERE c.project_id = %(project_id)s ORDER BY c.id;
 
+-- name: serving
+-- The model in use: the one that was promoted last, else the newest whose probabilities are complete.
+SELECT c.*, r.number FROM checkpoints c JOIN rounds r ON r.id = c.round_id
+WHERE c.project_id = %(project_id)s AND c.weights_retired_at IS NULL
+  AND (c.promoted_at IS NOT NULL OR c.scored_at IS NOT NULL)
+ORDER BY c.promoted_at DESC NULLS LAST, c.id DESC LIMIT 1;
+
 -- name: mark_scored
 UPDATE checkpoints SET scored_at = clock_timestamp() WHERE id = %(id)s;
 
