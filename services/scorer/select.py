@@ -38,7 +38,7 @@ class _Candidates:
 
 
 class SelectHandler:
-    """Payload: ``checkpoint_id`` (None for the cold start), ``count``, ``seed``."""
+    """Payload: ``checkpoint_id`` (None for the cold start), ``count``, ``seed``; ``strategy``, if not the project's."""
 
     kind = JobKind.SELECT
     long = False
@@ -53,7 +53,8 @@ class SelectHandler:
             settings = projects.get(tx, job.project_id).settings
             pool = _candidates(tx, job.project_id)
         checkpoint_id: CheckpointId | None = job.payload["checkpoint_id"]
-        strategy = make(COLD_START) if checkpoint_id is None else from_settings(settings)
+        named: str | None = job.payload.get("strategy")
+        strategy = make(COLD_START) if checkpoint_id is None else make(named) if named else from_settings(settings)
         reader = _Reader(self._store, job.project_id, checkpoint_id, settings, strategy.needs)
 
         def shards() -> Iterator[ShardScores]:

@@ -139,7 +139,7 @@ class Gatherer:
         """A random part of the unlabelled pool, in the order of shards; the same for the same labels."""
         with self._database.transaction() as tx:
             shards = images.shards(tx, project_id, ShardState.EMBEDDED)
-            free = {shard.id: [row for _, row in images.candidates(tx, shard.id)] for shard in shards}
+            free = {shard.id: [row for _, row in images.unanswered(tx, shard.id)] for shard in shards}
         places = [(shard, row) for shard, rows in sorted(free.items()) for row in rows]
         rng = np.random.default_rng([material.settings.seed, len(material.pool)])
         chosen = rng.permutation(len(places))[: self._most_unlabelled]

@@ -61,7 +61,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "sessions": "SELECT, INSERT, DELETE",
     },
     "trainer": _LOOP,
-    "scorer": _LOOP,
+    "scorer": {**_LOOP, "labels": "SELECT, INSERT, UPDATE, DELETE"},  # the model's
 }
 
 

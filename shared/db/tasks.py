@@ -227,7 +227,7 @@ def live_counts(tx: Tx, project_id: ProjectId) -> LiveCounts:
 
 
 def count_kept(tx: Tx, project_id: ProjectId) -> int:
-    """Live tasks that a new selection would leave as they are: those held, and the holdout's."""
+    """Live tasks that a new selection would leave as they are: those held, the holdout's, audits."""
     row = tx.one(_Q["count_kept"], {"project_id": project_id})
     return int(row["kept"]) if row else 0
 

@@ -20,7 +20,7 @@ from shared.errors import Invalid
 from shared.learning.calibration import fit_temperature, stratified_folds
 from shared.learning.config import SCRATCH, LearnConfig, NetworkSpec
 from shared.learning.loop import Epoch, Examples, Surroundings, train_network
-from shared.learning.metrics import calibration_report
+from shared.learning.metrics import calibration_report, right_above
 from shared.learning.model import Model, build_network
 from shared.learning.networks import Network
 from shared.learning.predict import predict, raw_logits
@@ -67,6 +67,9 @@ class Calibration:
 
     Errors are measured on ``n`` such labels. The temperature was fitted on the same ones, but for a ridge and a head it
     is one number fitted on all: the difference to a fresh sample is small, and the holdout shows it.
+
+    ``above`` is what ``metrics.right_above`` counts on them. None for a committee of heads or ridges: its members are
+    fitted on draws with repetition, so that what a fold leaves out is in the others.
     """
 
     temperature: float
@@ -76,6 +79,7 @@ class Calibration:
     nll_before: float
     nll_after: float
     measured_on: str = "out-of-fold"
+    above: dict[str, list[Any]] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -347,6 +351,8 @@ class _Job:
         if self.folds and first.out_of_fold is not None:
             logits, truth = first.out_of_fold
             calibration = _calibration(logits, truth, temperature=first.temperature)
+            if self.recipe.committee > 1:
+                calibration = replace(calibration, above=None)
             for one in solved:
                 one.network.temperature.fill_(one.temperature or calibration.temperature)
         for number, (loss, accuracy) in enumerate(first.history, start=1):
@@ -419,6 +425,7 @@ def _calibration(logits: npt.NDArray[Any], truth: Ints, temperature: float | Non
         ece_after=report["ece_after"],
         nll_before=report["nll_before"],
         nll_after=report["nll_after"],
+        above=right_above(after, truth),
     )
 
 

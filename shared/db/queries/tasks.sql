@@ -108,7 +108,7 @@ FROM tasks WHERE project_id = %(project_id)s AND state IN ('open', 'leased');
 -- name: count_kept
 -- Live tasks that a new selection leaves as they are.
 SELECT count(*) AS kept FROM tasks
-WHERE project_id = %(project_id)s AND (state = 'leased' OR (state = 'open' AND kind = 'holdout'));
+WHERE project_id = %(project_id)s AND (state = 'leased' OR (state = 'open' AND kind <> 'query'));
 
 -- name: any_live
 SELECT EXISTS (
