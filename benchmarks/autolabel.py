@@ -23,7 +23,7 @@ from shared.learning.config import LearnConfig
 from shared.learning.predict import pick_device, predict
 from shared.learning.train import Extras, fit
 from shared.selection import registry
-from shared.selection.autolabel import Audit, Threshold, audit, audits_wanted, threshold
+from shared.selection.autolabel import Audit, Threshold, audit, audits_wanted, random_labels_wanted, threshold
 from shared.selection.base import ShardScores
 from winnow.datasets import Dataset, Item, open_dataset
 
@@ -39,7 +39,7 @@ class _Loop:
         self.x, self.truth = _read(dataset.train, dataset, options)
         self.test_x, self.test_truth = _read(dataset.test, dataset, options)
         self.classes = dataset.classes
-        self.human = np.zeros(len(self.truth), bool)
+        self.human, self.at_random = np.zeros(len(self.truth), bool), np.zeros(len(self.truth), bool)
         self.given = np.full(len(self.truth), -1)
         self.told: list[bool] = []
         self.asked, self.floor = 0, 0.0
@@ -49,7 +49,7 @@ class _Loop:
         rng = np.random.default_rng(self.options.seed)
         free = ShardScores(np.arange(len(self.truth)))
         first = registry.make(registry.COLD_START).select(lambda: [free], self.options.initial, rng)
-        self.human[first.ids] = True
+        self.human[first.ids] = self.at_random[first.ids] = True
         for number in range(1, self.options.rounds + 1):
             started = time.perf_counter()
             found, test = self._train_and_label()
@@ -77,11 +77,16 @@ class _Loop:
             n_classes=len(self.classes),
             config=config,
             device=self.device,
-            extras=Extras(class_names=self.classes),
+            extras=Extras(class_names=self.classes, at_random=self.at_random[rows]),
         )
         self.probabilities, self.features = predict(fitted.model, self.x, device=self.device)
-        above = fitted.calibration.above if fitted.calibration else None
-        found = threshold(above, self.options.precision, floor=self.floor)
+        counted = fitted.calibration
+        found = threshold(
+            counted.above if counted else None,
+            self.options.precision,
+            at_random=counted.above_at_random if counted else None,
+            floor=self.floor,
+        )
         self.given[:] = -1
         if found.value is not None:
             sure = ~self.human & (self.probabilities.max(axis=1) >= found.value)
@@ -101,13 +106,17 @@ class _Loop:
         return audit(self.told, self.options.precision)
 
     def _ask(self, rng: np.random.Generator) -> bool:
-        """The oracle labels the next batch of what has no label; False if there is none."""
+        """The oracle labels the next batch of what has no label, part of it random; False if there is none."""
         left = np.flatnonzero(~self.human & (self.given < 0))
+        missing = random_labels_wanted(self.options.precision) - int(self.at_random.sum())
+        some = rng.permutation(left)[: max(0, min(missing, int(self.options.random * self.options.batch)))]
+        self.human[some] = self.at_random[some] = True
+        left = np.setdiff1d(left, some)
         if not len(left):
-            return False
+            return bool(len(some))
         shard = ShardScores(left, self.probabilities[left], self.features[left])
         strategy = registry.make(self.options.strategy)
-        self.human[strategy.select(lambda: [shard], self.options.batch, rng).ids] = True
+        self.human[strategy.select(lambda: [shard], self.options.batch - len(some), rng).ids] = True
         return True
 
     def _print(self, number: int, found: Threshold, test: float, heard: Audit, seconds: float) -> None:
@@ -157,9 +166,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--strategy", default="margin")
     parser.add_argument("--precision", type=float, default=0.99)
     parser.add_argument("--audit", type=float, default=0.05)
-    parser.add_argument("--initial", type=int, default=200)
+    parser.add_argument("--random", type=float, default=0.2, help="share of a batch that is drawn at random at first")
+    parser.add_argument("--initial", type=int, default=600)
     parser.add_argument("--batch", type=int, default=100)
-    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--image-size", type=int, default=28)
     parser.add_argument("--recipe", default='{"folds": 5}', help="JSON of names and values, as in docs/learning.md")

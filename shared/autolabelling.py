@@ -57,9 +57,14 @@ def threshold_of(project: Project, metrics: Mapping[str, Any]) -> Threshold:
     """By a checkpoint's metrics and the project's target. No confidence qualifies where it is switched off."""
     settings = project.settings
     if not settings.auto_label:
-        return Threshold(value=None, labels=0, right=0, low=0.0, reason="it is switched off")
-    above = (metrics.get("calibration") or {}).get("above")
-    return autolabel.threshold(above, settings.auto_label_precision, floor=_floor(project))
+        return Threshold(value=None, labels=0, right=0, low=0.0, reason="it is switched off", at_random=False)
+    calibration = metrics.get("calibration") or {}
+    return autolabel.threshold(
+        calibration.get("above"),
+        settings.auto_label_precision,
+        at_random=calibration.get("above_at_random"),
+        floor=_floor(project),
+    )
 
 
 def apply(tx: Tx, project: Project, checkpoint_id: CheckpointId, found: Predictions) -> None:
@@ -75,6 +80,15 @@ def apply(tx: Tx, project: Project, checkpoint_id: CheckpointId, found: Predicti
     given, withdrawn = model_labels.renew(tx, project.id, checkpoint_id, found.shard_id, said)
     tx.after_commit(partial(LABELS.labels(str(project.id), LabelSource.MODEL.value).inc, given))
     log.info("autolabel.applied", project_id=project.id, shard_id=found.shard_id, labels=given, withdrawn=withdrawn)
+
+
+def random_share(tx: Tx, project: Project, count: int) -> int:
+    """How many of the ``count`` tasks of a selection are to be drawn at random, as evidence for the threshold."""
+    settings = project.settings
+    if not settings.auto_label or project.labelling_rest:
+        return 0
+    missing = autolabel.random_labels_wanted(settings.auto_label_precision) - labels.count_random(tx, project.id)
+    return max(0, min(missing, int(settings.auto_label_random * count)))
 
 
 def owed(tx: Tx, project: Project) -> int:

@@ -196,6 +196,8 @@ class ProjectSettings:
     """The share of its labels that must be right: the target for the threshold, and for the audit."""
     auto_label_audit: float = 0.05
     """Share of the model's labels that people are asked about without being told."""
+    auto_label_random: float = 0.2
+    """Share of each batch that is drawn at random until there are enough such labels to find the threshold by."""
     shard_size: int = 4096
     lease_seconds: int = 600
 

@@ -228,6 +228,11 @@ class Rounds:
             NewTask(image_id=pick.image_id, priority=float(rank), strategy=strategy, score=pick.score)
             for rank, pick in enumerate(picks, start=1)
         ]
+        at_random = int(job.payload.get("random", 0))
+        if at_random:  # first, so that they are a random sample of all there is
+            tasks.add_random(
+                tx, project.id, current.id, count=at_random, spread=len(new) + 1, seed=int(job.payload["seed"])
+            )
         opened = tasks.add(tx, project.id, current.id, new)
         log.info("round.selected", project_id=project.id, round=current.number, opened=opened, replaced=replaced)
         self._enter(tx, current, RoundState.LABELLING)
@@ -374,6 +379,8 @@ class Rounds:
         )
 
     def _ask_select(self, tx: Tx, project: Project, current: Round, *, attempt: int) -> None:
+        count = REST_AT_ONCE if project.labelling_rest else self._wanted(tx, project, current)
+        at_random = autolabelling.random_share(tx, project, count)
         self._ledger.enqueue(
             tx,
             NewJob(
@@ -383,8 +390,9 @@ class Rounds:
                 unique_key=f"select:{current.id}:{attempt}",
                 payload={
                     "checkpoint_id": current.checkpoint_id,
-                    "count": REST_AT_ONCE if project.labelling_rest else self._wanted(tx, project, current),
+                    "count": count - at_random,
                     "seed": project.settings.seed * 100_003 + current.number * 101 + attempt,
+                    **({"random": at_random} if at_random else {}),
                     **({"strategy": MOST_UNCERTAIN_FIRST} if project.labelling_rest else {}),
                 },
             ),

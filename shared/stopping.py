@@ -108,7 +108,7 @@ def plateau(accuracies: Sequence[float], rounds: int, limit: float | None) -> Ru
         "Plateau",
         limit,
         gain,
-        met=limit is not None and gain is not None and gain <= limit,
+        met=limit is not None and gain is not None and gain <= limit + 1e-9,  # 0.91 - 0.90 is a little above 0.01
         done=min(len(accuracies) / (rounds + 1), 1.0) if gain is None else _fallen_to(max(gain, 0.0), limit),
         text=text,
     )

@@ -26,12 +26,16 @@ _Q = queries("labels")
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """A labelled image as a model sees it: where its pixels lie, and the column of its class."""
+    """A labelled image as a model sees it: where its pixels lie, and the column of its class.
+
+    ``at_random``: it was asked because it was drawn at random from the pool.
+    """
 
     image_id: ImageId
     shard_id: ShardId
     shard_row: int
     position: int
+    at_random: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +105,13 @@ def _count(tx: Tx, project_id: ProjectId, source: LabelSource, labels: int) -> N
 def examples(tx: Tx, project_id: ProjectId, split: Split) -> list[Example]:
     """Readable images of a split that people have labelled that are in a pixel pack, in order of id."""
     return [
-        Example(image_id=r["id"], shard_id=r["shard_id"], shard_row=r["shard_row"], position=r["position"])
+        Example(
+            image_id=r["id"],
+            shard_id=r["shard_id"],
+            shard_row=r["shard_row"],
+            position=r["position"],
+            at_random=r["at_random"],
+        )
         for r in tx.all(_Q["examples"], {"project_id": project_id, "split": split.value})
     ]
 
@@ -124,6 +134,12 @@ def count_new(tx: Tx, project_id: ProjectId, since: datetime, enough: int) -> in
     """People's labels on pool images since ``since``; stops counting at ``enough``."""
     row = tx.one(_Q["count_new"], {"project_id": project_id, "since": since, "enough": enough})
     return int(row["new"]) if row else 0
+
+
+def count_random(tx: Tx, project_id: ProjectId) -> int:
+    """Labels of pool images that were drawn at random."""
+    row = tx.one(_Q["count_random"], {"project_id": project_id})
+    return int(row["drawn"]) if row else 0
 
 
 def unlabelled_holdout(tx: Tx, project_id: ProjectId) -> list[ImageId]:

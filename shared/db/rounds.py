@@ -97,6 +97,12 @@ def latest_evidence(tx: Tx, project_id: ProjectId) -> Evidence | None:
     return None if row is None else Evidence(round_number=row["number"], found=row["evidence"])
 
 
+def evidence(tx: Tx, project_id: ProjectId) -> list[Evidence]:
+    """That of every round that has any, in order."""
+    rows = tx.all(_Q["all_evidence"], {"project_id": project_id})
+    return [Evidence(round_number=row["number"], found=row["evidence"]) for row in rows]
+
+
 def kappas(tx: Tx, project_id: ProjectId, *, before: int, limit: int) -> list[float | None]:
     """Agreement of the models of the rounds before number ``before`` each with its predecessor, the newest first."""
     rows = tx.all(_Q["kappas"], {"project_id": project_id, "before": before, "limit": limit})

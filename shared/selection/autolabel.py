@@ -9,9 +9,10 @@ the chance that any of those kept is wrong stays below ``ERROR`` (Angelopoulos, 
 alone, which say nothing of what is right. A test is Clopper and Pearson's (1934): exact for equal chances, and safe for
 unequal ones (Hoeffding 1956).
 
-What it does not promise. Labels that a strategy picked are no random sample of the pool. They are harder, and mostly
-that makes the threshold too strict. But what the model is sure of and wrong about is what uncertainty never asks, so it
-is missing from the evidence: that is what the audit is for, whose images are drawn at random from the model's labels.
+What it does not promise. Labels that a strategy picked are no random sample of the pool. They are harder, so much so
+that mostly no threshold is found by them; and what the model is sure of and wrong about, which uncertainty never asks,
+is missing among them. So the labels that were drawn at random are the evidence, as soon as enough of them are there,
+and the audit, whose images are drawn at random from the model's labels, has the last word.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -37,7 +39,8 @@ MOST_ANSWERS = 1_000_000
 class Threshold:
     """``value`` None: no candidate qualifies, and ``reason`` says why. ``low`` is the precision's lower bound there.
 
-    ``labels`` and ``right`` are counted at the threshold, or where the search began if there is none.
+    ``labels`` and ``right`` are counted at the threshold, or where the search began if there is none. ``at_random``:
+    they are a random sample of the pool.
     """
 
     value: float | None
@@ -45,18 +48,32 @@ class Threshold:
     right: int
     low: float
     reason: str
+    at_random: bool
 
 
-def threshold(above: Mapping[str, Sequence[Any]] | None, target: float, *, floor: float = 0.0) -> Threshold:
+Counts = Mapping[str, Sequence[Any]]
+"""What ``shared.learning.metrics.right_above`` counted."""
+
+
+def threshold(above: Counts | None, target: float, *, at_random: Counts | None = None, floor: float = 0.0) -> Threshold:
     """The lowest confidence at which the precision is shown to be ``target`` (above 0.5, below 1) or more.
 
-    ``above`` is what ``shared.learning.metrics.right_above`` counted; None where a model has no such evidence. The
-    answer lies above ``floor``, the threshold of an audit that failed.
+    ``above`` counts all labels, None where a model has no such evidence; ``at_random`` those drawn at random from the
+    pool, and is taken if it has as many as can pass: that depends on their number alone. The answer lies above
+    ``floor``, the threshold of an audit that failed.
     """
+    least = fewest(target, ERROR) if 0.5 < target < 1 else 0
+    if at_random is not None and at_random["n"] and at_random["n"][0] >= least:
+        return _threshold(at_random, target, floor, at_random=True)
+    return _threshold(above, target, floor, at_random=False)
+
+
+def _threshold(above: Counts | None, target: float, floor: float, *, at_random: bool) -> Threshold:
     if not 0.5 < target < 1:
         raise Invalid(f"the model can't be asked for a precision of {target}: it must lie between 0.5 and 1")
     if above is None:
-        return Threshold(value=None, labels=0, right=0, low=0.0, reason="the model has no out-of-fold predictions")
+        reason = "the model has no out-of-fold predictions"
+        return Threshold(value=None, labels=0, right=0, low=0.0, reason=reason, at_random=at_random)
     values = np.asarray(above["thresholds"], np.float64)
     n, right = np.asarray(above["n"], np.int64), np.asarray(above["right"], np.int64)
     starts = _starts(n, target)
@@ -64,7 +81,8 @@ def threshold(above: Mapping[str, Sequence[Any]] | None, target: float, *, floor
         need = fewest(target, ERROR)
         seen = int(n[0]) if len(n) else 0
         reason = f"{need} labels predicted out of fold with the same high confidence are the least; there are {seen}"
-        return Threshold(value=None, labels=seen, right=int(right[0]) if seen else 0, low=0.0, reason=reason)
+        counted = int(right[0]) if seen else 0
+        return Threshold(value=None, labels=seen, right=counted, low=0.0, reason=reason, at_random=at_random)
     passed: set[int] = set()
     for start in starts:
         for at in range(start, -1, -1):
@@ -80,6 +98,7 @@ def threshold(above: Mapping[str, Sequence[Any]] | None, target: float, *, floor
         right=int(right[at]),
         low=low,
         reason="" if kept else _why_not(bool(passed), int(n[at]), int(right[at]), target, floor),
+        at_random=at_random,
     )
 
 
@@ -90,11 +109,11 @@ def _why_not(passed: bool, n: int, right: int, target: float, floor: float) -> s
 
 
 def _starts(n: npt.NDArray[np.int64], target: float) -> list[int]:
-    """Where sequences begin: the surest candidates with as many labels as can pass, and with a quarter of all.
+    """Where sequences begin: the surest candidates with as many labels as can pass, and with half of all.
 
     Among the fewest labels that can pass one error ends the first sequence: once there are many more, it has a second.
     """
-    both = (fewest(target, ERROR / 2), int(n.max(initial=0)) // 4)
+    both = (fewest(target, ERROR / 2), int(n.max(initial=0)) // 2)
     first, second = (int(np.flatnonzero(n >= some)[-1]) if (n >= some).any() else -1 for some in both)
     if second >= 0 and both[1] > both[0] and first != second:
         return [first, second]
@@ -105,6 +124,11 @@ def _starts(n: npt.NDArray[np.int64], target: float) -> list[int]:
 def fewest(target: float, error: float) -> int:
     """How many labels, all of them right, show a precision of ``target``."""
     return math.ceil(math.log(error) / math.log(target))
+
+
+def random_labels_wanted(target: float) -> int:
+    """Labels drawn at random that mostly suffice: twice the fewest, as only the surest of them count."""
+    return 2 * fewest(target, ERROR)
 
 
 def lower_bound(right: int, n: int, error: float = ERROR) -> float:
@@ -209,6 +233,7 @@ def _alarm(told: npt.NDArray[np.bool_], target: float) -> int | None:
     return int(answers[rings[0]]) if len(rings) else None
 
 
+@cache
 def enough_answers(target: float) -> int:
     """Of how many answers on a lower bound is fair: a labelling with a quarter of the errors allowed mostly passes.
 

@@ -30,8 +30,12 @@ SELECT now() AS now;
 
 -- name: examples
 -- What people said: a model never learns from its own labels.
-SELECT i.id, i.shard_id, i.shard_row, c.position
+-- at_random: asked at random, and no matter what the model said of it.
+SELECT i.id, i.shard_id, i.shard_row, c.position,
+       coalesce(t.strategy = 'random' AND t.kind = 'query', false) AS at_random
 FROM labels l JOIN images i ON i.id = l.image_id JOIN classes c ON c.id = l.class_id
+LEFT JOIN annotations a ON a.id = l.annotation_id
+LEFT JOIN tasks t ON t.id = a.task_id
 WHERE l.project_id = %(project_id)s AND l.source <> 'model' AND i.split = %(split)s AND i.state = 'ready'
 ORDER BY i.id;
 
@@ -51,6 +55,12 @@ SELECT count(*) AS new FROM (
     WHERE l.project_id = %(project_id)s AND l.source <> 'model' AND l.created_at >= %(since)s AND i.split = 'pool'
     LIMIT %(enough)s
 ) AS counted;
+
+-- name: count_random
+SELECT count(*) AS drawn FROM labels l
+JOIN annotations a ON a.id = l.annotation_id
+JOIN tasks t ON t.id = a.task_id AND t.strategy = 'random' AND t.kind = 'query'
+WHERE l.project_id = %(project_id)s AND l.source <> 'model';
 
 -- name: unlabelled_holdout
 SELECT i.id FROM images i

@@ -23,6 +23,9 @@ UPDATE rounds SET evidence = %(evidence)s::jsonb WHERE id = %(id)s;
 SELECT number, evidence FROM rounds WHERE project_id = %(project_id)s AND evidence IS NOT NULL
 ORDER BY number DESC LIMIT 1;
 
+-- name: all_evidence
+SELECT number, evidence FROM rounds WHERE project_id = %(project_id)s AND evidence IS NOT NULL ORDER BY number;
+
 -- name: kappas
 -- Agreement of each round's model with the one before, the newest first.
 SELECT (evidence -> 'pool' ->> 'kappa')::double precision AS kappa FROM rounds
