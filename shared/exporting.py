@@ -48,6 +48,7 @@ COLUMNS = (
     "predicted",
     "confidence",
     "checkpoint",
+    "label_confidence",
 )
 CHUNK = 1 << 16
 IN_MEMORY = 1 << 20

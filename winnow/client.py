@@ -116,6 +116,10 @@ class Client(_Http):
     def start(self, project_id: int) -> dict[str, Any]:
         return dict(self._call("POST", f"/v1/projects/{project_id}/start").json())
 
+    def label_rest(self, project_id: int) -> dict[str, Any]:
+        """Have people label what has no label. Raises ``Conflict`` where nothing is left."""
+        return dict(self._call("POST", f"/v1/projects/{project_id}/label-rest").json())
+
     def pause(self, project_id: int) -> dict[str, Any]:
         return dict(self._call("POST", f"/v1/projects/{project_id}/pause").json())
 

@@ -40,7 +40,7 @@ class _Candidates:
 
 
 class SelectHandler:
-    """Payload: ``checkpoint_id`` (None for the cold start), ``count``, ``seed``."""
+    """Payload: ``checkpoint_id`` (None for the cold start), ``count``, ``seed``; ``strategy``, if not the project's."""
 
     kind = JobKind.SELECT
     long = False
@@ -57,7 +57,8 @@ class SelectHandler:
             known = labels.examples(tx, job.project_id, Split.POOL)
             n_classes = len(projects.classes(tx, job.project_id))
         checkpoint_id: CheckpointId | None = job.payload["checkpoint_id"]
-        strategy = make(COLD_START) if checkpoint_id is None else from_settings(settings)
+        named: str | None = job.payload.get("strategy")
+        strategy = make(COLD_START) if checkpoint_id is None else make(named) if named else from_settings(settings)
         reader = _Reader(self._store, job.project_id, checkpoint_id, settings, strategy.needs)
         labelled = reader.labelled(known, n_classes)
 

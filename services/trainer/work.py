@@ -31,6 +31,7 @@ def train(order: Order, device: torch.device, send: Send, group: Group = ALONE) 
     around = Surroundings(device=device, group=group, journal=journal, micro_batch=order.micro_batch)
     unlabelled = order.array("unlabelled")
     extras = Extras(
+        at_random=order.array("at_random"),
         unlabelled=unlabelled,
         class_names=[name for _, name in order.classes],
         pretrained=order.file("pretrained.pth"),

@@ -88,6 +88,16 @@ def finish(tx: Tx, job: Job) -> bool:
     return tx.one(_Q["finish"], {"id": job.id, "fence": job.fence}) is not None
 
 
+def set_result(tx: Tx, job: Job, result: Mapping[str, Any]) -> None:
+    """What the job found; the caller ends the job in the same transaction."""
+    tx.run(_Q["set_result"], {"id": job.id, "result": json.dumps(dict(result))})
+
+
+def results(tx: Tx, round_id: RoundId, kind: JobKind) -> list[Mapping[str, Any]]:
+    """What the finished jobs of a round found, those that said something."""
+    return [row["result"] for row in tx.all(_Q["results"], {"round_id": round_id, "kind": kind.value})]
+
+
 def retry_later(tx: Tx, job: Job, *, error: str, delay_s: float) -> bool:
     params = {"id": job.id, "fence": job.fence, "error": error, "delay_s": delay_s}
     return tx.one(_Q["retry_later"], params) is not None

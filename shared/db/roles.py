@@ -63,7 +63,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "sessions": "SELECT, INSERT, DELETE",
     },
     "trainer": _SWEEPS,
-    "scorer": _SWEEPS,
+    "scorer": {**_SWEEPS, "labels": "SELECT, INSERT, UPDATE, DELETE"},  # the model's
 }
 
 

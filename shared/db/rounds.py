@@ -36,6 +36,14 @@ class CurvePoint:
     promoted_at: datetime | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What was known once a round's model had scored the pool; see ``shared.evidence`` for its form."""
+
+    round_number: int
+    found: Mapping[str, Any]
+
+
 def _round(row: Row) -> Round:
     return Round(
         id=row["id"],
@@ -85,6 +93,29 @@ def history(tx: Tx, project_id: ProjectId) -> list[Round]:
 
 def set_state(tx: Tx, round_id: RoundId, state: RoundState) -> None:
     tx.run(_Q["set_state"], {"id": round_id, "state": state.value})
+
+
+def set_evidence(tx: Tx, round_id: RoundId, evidence: Mapping[str, Any]) -> None:
+    """What ``shared.evidence`` found once the round's model had scored the pool."""
+    tx.run(_Q["set_evidence"], {"id": round_id, "evidence": json.dumps(dict(evidence))})
+
+
+def latest_evidence(tx: Tx, project_id: ProjectId) -> Evidence | None:
+    """That of the newest round that has any."""
+    row = tx.one(_Q["latest_evidence"], {"project_id": project_id})
+    return None if row is None else Evidence(round_number=row["number"], found=row["evidence"])
+
+
+def evidence(tx: Tx, project_id: ProjectId) -> list[Evidence]:
+    """That of every round that has any, in order."""
+    rows = tx.all(_Q["all_evidence"], {"project_id": project_id})
+    return [Evidence(round_number=row["number"], found=row["evidence"]) for row in rows]
+
+
+def kappas(tx: Tx, project_id: ProjectId, *, before: int, limit: int) -> list[float | None]:
+    """Agreement of the models of the rounds before number ``before`` each with its predecessor, the newest first."""
+    rows = tx.all(_Q["kappas"], {"project_id": project_id, "before": before, "limit": limit})
+    return [row["kappa"] for row in rows]
 
 
 def set_labels(tx: Tx, round_id: RoundId, labels: int, labels_at: datetime) -> None:
@@ -169,6 +200,12 @@ def export(tx: Tx, project_id: ProjectId) -> Iterator[Row]:
 def mark_scored(tx: Tx, checkpoint_id: CheckpointId) -> None:
     """Its probabilities for every shard are in the store."""
     tx.run(_Q["mark_scored"], {"id": checkpoint_id})
+
+
+def scored_before(tx: Tx, project_id: ProjectId, checkpoint_id: CheckpointId) -> Checkpoint | None:
+    """The newest checkpoint older than this one whose probabilities are complete and kept."""
+    row = tx.one(_Q["scored_before"], {"project_id": project_id, "id": checkpoint_id})
+    return None if row is None else _checkpoint(row)
 
 
 def latest_scored(tx: Tx, project_id: ProjectId) -> Checkpoint | None:

@@ -27,6 +27,13 @@ UPDATE jobs SET state = 'done', lease_until = NULL, progress = 1, finished_at = 
 WHERE id = %(id)s AND fence = %(fence)s AND state = 'running'
 RETURNING id;
 
+-- name: set_result
+UPDATE jobs SET result = %(result)s::jsonb WHERE id = %(id)s;
+
+-- name: results
+SELECT result FROM jobs
+WHERE round_id = %(round_id)s AND kind = %(kind)s AND state = 'done' AND result IS NOT NULL;
+
 -- name: retry_later
 UPDATE jobs SET state = 'queued', lease_until = NULL, worker = NULL, error = %(error)s,
     run_after = clock_timestamp() + make_interval(secs => %(delay_s)s), woken_at = clock_timestamp()
