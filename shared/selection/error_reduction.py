@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from shared.errors import Invalid
 from shared.selection.base import NOTHING, Labelled, Needs, Scores, Selection, ShardScores, ShardSource, check_k
 from shared.selection.linear import LinearHead, Matrix, can_fit, fit_head
 from shared.selection.topk import Candidates, merge, top
@@ -70,6 +71,9 @@ class ErrorReduction:
 def reductions(head: LinearHead, candidates: Candidates, reference: Candidates) -> Scores:
     """By how much each candidate's label is expected to lower the error on the reference, float64 (n,)."""
     assert candidates.features is not None and candidates.probabilities is not None and reference.features is not None
+    if candidates.probabilities.shape[1] > head.weight.shape[1]:
+        known = f"{candidates.probabilities.shape[1]} classes and the labels {head.weight.shape[1]}"
+        raise Invalid(f"the model has {known}")
     x = head.standardised(candidates.features.T.astype(np.float64)).T
     u = head.standardised(reference.features.T.astype(np.float64))
     outputs, now = x @ head.weight, (u.T @ head.weight).T

@@ -33,7 +33,7 @@ def expected_gradient_length(probabilities: Floats, features: Floats) -> Scores:
     scores = np.empty(len(features))
     for here, h in in_columns(features):
         p = np.ascontiguousarray(probabilities[here].T, dtype=np.float64)
-        # The sum of the squares, less its rounding, is at least what a certain class leaves: never below 0.
+        # Of a certain class nothing is left but rounding, which may be negative.
         error = np.sqrt(np.maximum(add_in_order(p * p) - 2 * p + 1, 0.0))
         scores[here] = add_in_order(p * error) * np.sqrt(add_in_order(h * h) + 1)
     return scores
