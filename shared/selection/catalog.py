@@ -62,7 +62,7 @@ MODEL = "effect on the model"
 _MEASURE = Option(
     default=_DEFAULTS.measure, choices=MEASURE_NAMES, meaning="which uncertainty measure ranks the images"
 )
-_BETA = Option(default=1.0, high=100.0, meaning="how much the score counts beside chance: 0 is random")
+_POWER = Option(default=1.0, high=100.0, meaning="how much the score counts beside chance: 0 is random")
 
 CATALOG: Mapping[str, Entry] = {
     "random": Entry(group=BASELINE, meaning="any images, all equally likely", needs=Needs(), options={}),
@@ -89,16 +89,6 @@ CATALOG: Mapping[str, Entry] = {
         meaning="the most even distribution over all classes",
         needs=Needs(probabilities=True),
         options={},
-    ),
-    "hybrid": Entry(
-        group=BOTH,
-        meaning="part by uncertainty, the rest nearest to clusters of what is uncertain",
-        needs=Needs(probabilities=True, features=True),
-        options={
-            "measure": _MEASURE,
-            "alpha": Option(default=_DEFAULTS.alpha, high=1.0, meaning="share of the batch by uncertainty alone"),
-            "clusters": Option(default=_DEFAULTS.clusters, low=1, high=10_000, meaning="number of k-means clusters"),
-        },
     ),
     "vote_entropy": Entry(
         group=COMMITTEE,
@@ -128,13 +118,13 @@ CATALOG: Mapping[str, Entry] = {
         group=COMMITTEE,
         meaning="images drawn at random, the likelier the higher their bald",
         needs=Needs(members=True),
-        options={"beta": _BETA},
+        options={"beta": _POWER},
     ),
     "power": Entry(
         group=UNCERTAINTY,
         meaning="images drawn at random, the likelier the less the model is sure of them",
         needs=Needs(probabilities=True),
-        options={"measure": _MEASURE, "beta": _BETA},
+        options={"measure": _MEASURE, "beta": _POWER},
     ),
     "density": Entry(
         group=BOTH,
@@ -185,6 +175,16 @@ CATALOG: Mapping[str, Entry] = {
             "points": Option(
                 default=1000, low=1, high=10_000, meaning="how many points to make up, at most one an image"
             )
+        },
+    ),
+    "hybrid": Entry(
+        group=BOTH,
+        meaning="part by uncertainty, the rest nearest to clusters of what is uncertain",
+        needs=Needs(probabilities=True, features=True),
+        options={
+            "measure": _MEASURE,
+            "alpha": Option(default=_DEFAULTS.alpha, high=1.0, meaning="share of the batch by uncertainty alone"),
+            "clusters": Option(default=_DEFAULTS.clusters, low=1, high=10_000, meaning="number of k-means clusters"),
         },
     ),
 }

@@ -24,7 +24,6 @@ COLD_START = "random"
 _MAKERS: Mapping[str, Callable[..., Strategy]] = {
     "random": Random,
     **{name: (lambda name=name: Uncertainty(name)) for name in MEASURES},
-    "hybrid": Hybrid,
     **{name: (lambda name=name: Committee(name)) for name in COMMITTEE_MEASURES},
     "power_bald": PowerBald,
     "power": Power,
@@ -33,6 +32,7 @@ _MAKERS: Mapping[str, Callable[..., Strategy]] = {
     "variance": Variance,
     "error_reduction": ErrorReduction,
     "synthesis": Synthesis,
+    "hybrid": Hybrid,
 }
 
 names = catalog.names

@@ -222,7 +222,7 @@ def test_shards_are_streamed_and_not_collected(name: str) -> None:
 
 
 def test_unknown_names_and_settings_are_refused_with_what_is_known() -> None:
-    with pytest.raises(Invalid, match="known are random, least_confidence, margin, largest_margin, entropy, hybrid"):
+    with pytest.raises(Invalid, match=r"known are random, least_confidence, margin, .*, hybrid"):
         registry.make("best")
     for wrong in ({"measure": "luck"}, {"alpha": 1.5}, {"alpha": -0.1}, {"clusters": 0}, {"alpha": "1"}, {"beta": 1}):
         with pytest.raises(Invalid):
