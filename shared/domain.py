@@ -169,6 +169,11 @@ class ProjectSettings:
     clusters: int = 10
     strategy_options: Mapping[str, Any] = field(default_factory=dict)
     """Further options of the strategy, by the names in ``shared.selection.catalog``."""
+    cold_start: str = "auto"
+    """How the first images are chosen; ``auto``: the most typical ones where a frozen backbone gives features before
+    there is a model, else any."""
+    cold_labels_per_class: int = 5
+    """Labels per class, on average, up to which the cold start goes on."""
 
     mode: RoundMode = RoundMode.ROLLING
     initial: int = 100

@@ -64,6 +64,19 @@ _MEASURE = Option(
 )
 _POWER = Option(default=1.0, high=100.0, meaning="how much the score counts beside chance: 0 is random")
 
+_BETA = Option(default=10.0, low=1.0, high=1_000.0, meaning="candidates, the most uncertain, for each image to choose")
+_GROUPS = Option(default=500, low=1, high=10_000, meaning="number of k-means clusters at most")
+
+
+def _candidates(default: int) -> Option:
+    return Option(
+        default=default,
+        low=1,
+        high=10_000_000,
+        meaning="images, drawn at random, among which is chosen; at least four for each image to choose",
+    )
+
+
 CATALOG: Mapping[str, Entry] = {
     "random": Entry(group=BASELINE, meaning="any images, all equally likely", needs=Needs(), options={}),
     "least_confidence": Entry(
@@ -187,7 +200,67 @@ CATALOG: Mapping[str, Entry] = {
             "clusters": Option(default=_DEFAULTS.clusters, low=1, high=10_000, meaning="number of k-means clusters"),
         },
     ),
+    # Over features: grouped, or far apart.
+    "cluster_margin": Entry(
+        group=BOTH,
+        meaning="the smallest margins, spread over clusters of images, small clusters first",
+        needs=Needs(probabilities=True, features=True),
+        options={"beta": _BETA, "groups": _GROUPS},
+    ),
+    "kmeans": Entry(
+        group=BOTH,
+        meaning="of what is uncertain, the image nearest to the centre of each of K clusters",
+        needs=Needs(probabilities=True, features=True),
+        options={
+            "measure": _MEASURE,
+            "beta": _BETA,
+            "weighted": Option(default=False, meaning="whether uncertain images draw the centres more"),
+        },
+    ),
+    "coreset": Entry(
+        group=REPRESENTATION,
+        meaning="one after the other the image furthest from all labelled and chosen ones (k-center greedy)",
+        needs=Needs(features=True, labelled_features=True),
+        options={"candidates": _candidates(50_000)},
+    ),
+    "badge": Entry(
+        group=BOTH,
+        meaning="a varied draw by the gradients that the images would give the last layer (k-means++)",
+        needs=Needs(probabilities=True, features=True),
+        options={"candidates": _candidates(50_000)},
+    ),
+    "typiclust": Entry(
+        group=REPRESENTATION,
+        meaning="the most typical image of each cluster that has no label yet; fit for a cold start",
+        needs=Needs(features=True, labelled_features=True),
+        options={"candidates": _candidates(20_000), "groups": _GROUPS},
+    ),
+    "coverage": Entry(
+        group=REPRESENTATION,
+        meaning="the images with the most unlabelled ones near to them (ProbCover); fit for a cold start",
+        needs=Needs(features=True, labelled_features=True),
+        options={
+            "candidates": _candidates(20_000),
+            "purity": Option(default=0.95, high=1.0, meaning="share of neighbourhoods that must be of one kind"),
+        },
+    ),
 }
+
+COMMON: Mapping[str, Option] = {
+    "subsample": Option(
+        default=1.0, low=1e-6, high=1.0, meaning="share of the pool that is looked at, another each time"
+    ),
+    "balance": Option(default=False, meaning="whether rare classes get the larger share of the batch"),
+    "distinct": Option(
+        default=0.0,
+        high=1.0,
+        meaning="of images nearer to each other than this share of the typical distance one is asked; 0: all may be",
+    ),
+}
+"""Options that every strategy has beside its own."""
+
+COLD_START = "auto"
+"""As ``cold_start``: typiclust where there are features of a frozen network, else random."""
 
 
 def names() -> tuple[str, ...]:
@@ -202,14 +275,23 @@ def entry(name: str) -> Entry:
     return CATALOG[name]
 
 
+def options(name: str) -> Mapping[str, Option]:
+    """All that may be set of a strategy: its own options, then those that all have. Raises ``Invalid``."""
+    return {**entry(name).options, **COMMON}
+
+
+def cold_starts() -> tuple[str, ...]:
+    """What ``cold_start`` may be: ``auto``, or a strategy that needs no trained model's opinion."""
+    return (COLD_START, *(name for name, one in CATALOG.items() if not (one.needs.probabilities or one.needs.members)))
+
+
 def complete(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """A value for every option of a strategy, the given ones checked. Raises ``Invalid``, also for unknown options."""
-    options = entry(name).options
-    unknown = sorted(set(given) - options.keys())
+    there = options(name)
+    unknown = sorted(set(given) - there.keys())
     if unknown:
-        there = f"it has {', '.join(options)}" if options else "it has none"
-        raise Invalid(f"the strategy {name} has no option {', '.join(unknown)}; {there}")
-    return {key: one.checked(key, given[key]) if key in given else one.default for key, one in options.items()}
+        raise Invalid(f"the strategy {name} has no option {', '.join(unknown)}; it has {', '.join(there)}")
+    return {key: one.checked(key, given[key]) if key in given else one.default for key, one in there.items()}
 
 
 def options_of(settings: ProjectSettings) -> dict[str, Any]:

@@ -73,6 +73,17 @@ class Settings(BaseModel):
         dict[str, str | bool | int | float],
         Field(description="Further options of the strategy: the names and values are in docs/strategies.md."),
     ] = {}
+    cold_start: Annotated[
+        str,
+        Field(
+            description="How the first images are chosen. `auto`: the most typical ones where a frozen network gives "
+            "features before there is a model, else random ones.",
+            json_schema_extra={"enum": list(catalog.cold_starts())},
+        ),
+    ] = _DEFAULTS.cold_start
+    cold_labels_per_class: Annotated[
+        int, Field(ge=0, le=1000, description="Labels per class, on average, up to which the cold start goes on.")
+    ] = _DEFAULTS.cold_labels_per_class
 
     mode: Annotated[
         RoundMode, Field(description="`rolling`: people label while the model trains. `strict`: a round waits for all.")
@@ -200,6 +211,8 @@ def shown(settings: ProjectSettings) -> Settings:
 def _checked(settings: ProjectSettings) -> ProjectSettings:
     LearnConfig.from_settings(settings)
     catalog.complete(settings.strategy, catalog.options_of(settings))
+    if settings.cold_start not in catalog.cold_starts():
+        raise Invalid(f"cold_start is {settings.cold_start!r}; it must be one of {', '.join(catalog.cold_starts())}")
     pack = settings.shard_size * settings.image_size**2 * settings.channels
     if pack > MAX_PACK_BYTES:
         raise Invalid(
