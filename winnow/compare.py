@@ -19,7 +19,7 @@ from shared.selection import catalog
 from winnow.datasets import open_dataset
 from winnow.inputs import plan, prepare
 from winnow.runs import Failed, Finished, Run, cores, finished_before, run_all, run_path
-from winnow.simulate import SimulateOptions
+from winnow.simulate import DEFAULT, SimulateOptions, own_options
 from winnow.summary import BASELINE, Curves, chance_beyond, summarise
 
 COLD_START = "cold_start"
@@ -78,14 +78,15 @@ def parse_setting(text: str) -> tuple[str, Any]:
 def contender(text: str, base: SimulateOptions, shared_options: Mapping[str, Any]) -> SimulateOptions:
     """The options of a strategy as it stands in the list. Raises ``Invalid`` for what there isn't."""
     name, *settings = text.split(":")
+    if name == DEFAULT and not settings:
+        return replace(base, strategy=DEFAULT)
     own = dict(parse_setting(one) for one in settings)
     cold_start = str(own.pop(COLD_START, base.cold_start))
-    known = catalog.entry(name).options
+    known = own_options(name)
     options = {key: value for key, value in shared_options.items() if key in known} | own
     made = replace(base, strategy=name, strategy_options=catalog.complete(name, options), cold_start=cold_start)
     if catalog.entry(cold_start).needs.probabilities or catalog.entry(cold_start).needs.members:
         raise Invalid(f"{cold_start} can't choose the first labels: it needs a model, and there is none yet")
-    made.make_strategy()
     return made
 
 
@@ -208,7 +209,7 @@ def _seed_of(one: Finished) -> int:
 
 
 def _refuse_unused(shared_options: Mapping[str, Any], chosen: Iterable[SimulateOptions]) -> None:
-    known = {name for one in chosen for name in catalog.entry(one.strategy).options}
+    known = {name for one in chosen for name in own_options(one.strategy)}
     unused = sorted(set(shared_options) - known)
     if unused:
         raise Invalid(f"none of the strategies has an option {', '.join(unused)}")

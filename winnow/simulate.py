@@ -7,7 +7,7 @@ measured here is what a project would do in strict mode. The test set plays the 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,14 @@ from shared.learning.metrics import evaluate
 from shared.learning.model import Model
 from shared.learning.predict import pick_device, predict, predict_members
 from shared.learning.train import Extras, Fitted, fit
-from shared.selection import registry
+from shared.selection import catalog, registry
 from shared.selection.base import Labelled, Selection, ShardScores, Strategy
 from winnow.datasets import open_dataset
 from winnow.inputs import Inputs, prepare
 
 _DEFAULTS = ProjectSettings()
+DEFAULT = "default"
+"""In place of a strategy: what a project does that says nothing of how to choose, its cold start included."""
 Row = dict[str, Any]
 OnRound = Callable[[Row], None]
 
@@ -38,6 +40,8 @@ class SimulateOptions:
     """One simulated project. ``rounds`` trainings: the first on ``initial`` labels, each next on ``batch`` more; or one
     at each number of labels in ``budgets``.
 
+    ``cold_start`` chooses the first labels and goes on up to ``cold_labels_per_class``, on average; so that strategies
+    can be compared, all begin at random unless it says otherwise.
     ``image_size`` None: a project's default for the CNN, the size it was trained on for a backbone. ``pool``,
     ``imbalance`` and ``duplicates``: see ``winnow.variants``; drawn by ``data_seed``, so that all ``seed`` meet the
     same pool. ``validation``: measure on this share of the training images, and leave the test set alone.
@@ -49,6 +53,7 @@ class SimulateOptions:
     strategy: str = _DEFAULTS.strategy
     strategy_options: Mapping[str, Any] = field(default_factory=dict)
     cold_start: str = registry.COLD_START
+    cold_labels_per_class: int = 0
     initial: int = _DEFAULTS.initial
     batch: int = _DEFAULTS.batch_size
     rounds: int = 6
@@ -99,9 +104,26 @@ class SimulateOptions:
             raise Invalid("budgets are numbers of labels from 1 on, each above the one before it")
         return self.budgets
 
-    def make_strategy(self) -> Strategy:
-        """The only place where one is made. Raises ``Invalid`` for a name or an option that isn't there."""
-        return registry.make(self.strategy, **self.strategy_options)
+    def settings(self) -> ProjectSettings:
+        """What decides how images are chosen, as a project has it; those of a new project for ``DEFAULT``."""
+        if self.strategy == DEFAULT:
+            if self.strategy_options:
+                raise Invalid(
+                    f"{DEFAULT} takes no options: name the strategy to set {', '.join(self.strategy_options)}"
+                )
+            return ProjectSettings(train_mode=self.mode)
+        return ProjectSettings(
+            train_mode=self.mode,
+            strategy=self.strategy,
+            strategy_options=self.strategy_options,
+            cold_start=self.cold_start,
+            cold_labels_per_class=self.cold_labels_per_class,
+        )
+
+
+def own_options(strategy: str) -> Collection[str]:
+    """Names of the options that a strategy has; ``DEFAULT`` has none. Raises ``Invalid`` for one that isn't there."""
+    return () if strategy == DEFAULT else catalog.entry(strategy).options
 
 
 def simulate(options: SimulateOptions, on_round: OnRound | None = None, inputs: Inputs | None = None) -> Row:
@@ -115,12 +137,13 @@ def simulate(options: SimulateOptions, on_round: OnRound | None = None, inputs: 
     is called with each round as soon as it is there. ``inputs`` that were prepared before are used as they are.
     Raises ``Invalid`` and ``Permanent``.
     """
-    schedule, config, strategy = options.schedule(), options.learn_config(), options.make_strategy()
+    schedule, config, settings = options.schedule(), options.learn_config(), options.settings()
+    registry.from_settings(settings)  # refuses names and options that there aren't before anything is read
     if inputs is None:
         with open_dataset(options.data) as dataset:
             inputs = prepare(options, dataset)
     rounds: list[Row] = []
-    for row in _Loop(options, config, strategy, inputs).run(schedule):
+    for row in _Loop(options, config, settings, inputs).run(schedule):
         rounds.append(row)
         if on_round is not None:
             on_round(row)
@@ -145,15 +168,17 @@ def aulc(labels: Sequence[int], accuracy: Sequence[float]) -> float:
 class _Loop:
     """The state of one run: which of the images are labelled."""
 
-    def __init__(self, options: SimulateOptions, config: LearnConfig, strategy: Strategy, inputs: Inputs) -> None:
-        self.options, self.config, self.strategy, self.inputs = options, config, strategy, inputs
+    def __init__(
+        self, options: SimulateOptions, config: LearnConfig, settings: ProjectSettings, inputs: Inputs
+    ) -> None:
+        self.options, self.config, self.settings, self.inputs = options, config, settings, inputs
         self.device = pick_device(options.device)
         self.on_features = config.mode in ON_FEATURES
         self.labelled = np.zeros(len(inputs.y), dtype=bool)
 
     def run(self, schedule: Sequence[int]) -> Iterator[Row]:
         """A record for each training."""
-        self._ask(registry.make(self.options.cold_start), schedule[0], round_number=0, model=None)
+        self._ask(schedule[0], round_number=0, model=None)
         model: Model | None = None
         for number in range(1, len(schedule) + 1):
             started = time.perf_counter()
@@ -165,7 +190,7 @@ class _Loop:
                 "select_s": 0.0,
             }
             if number < len(schedule) and not self.labelled.all():
-                score_s, row["select_s"] = self._ask(self.strategy, schedule[number] - row["labels"], number, model)
+                score_s, row["select_s"] = self._ask(schedule[number] - row["labels"], number, model)
                 row["score_s"] += score_s
                 yield row
             else:
@@ -202,9 +227,11 @@ class _Loop:
             row["distinct"] = len(np.unique(self.inputs.original[self.labelled]))
         return row
 
-    def _ask(self, strategy: Strategy, k: int, round_number: int, model: Model | None) -> tuple[float, float]:
+    def _ask(self, k: int, round_number: int, model: Model | None) -> tuple[float, float]:
         """Score the unlabelled images, select and let the oracle answer. Seconds of scoring and of selecting."""
         started = time.perf_counter()
+        known, classes = int(self.labelled.sum()), len(self.inputs.classes)
+        strategy = registry.scheduled(self.settings, known, classes, has_model=model is not None)
         shards = list(self._shards(model, strategy))
         labelled = self._labelled(model, strategy)
         scored = time.perf_counter()

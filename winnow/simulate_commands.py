@@ -17,7 +17,6 @@ from rich.text import Text
 
 from shared.domain import ProjectSettings
 from shared.errors import Invalid, Permanent
-from shared.selection import catalog
 
 if TYPE_CHECKING:
     from winnow.compare import Compared, Progress
@@ -112,7 +111,9 @@ def numbers(text: str, kind: Callable[[str], Number]) -> list[Number]:
 def simulate(
     data: DataArgument,
     common: dict[str, Any],
-    strategy: Annotated[str, typer.Option(help="docs/strategies.md describes each.")] = _DEFAULTS.strategy,
+    strategy: Annotated[
+        str, typer.Option(help="docs/strategies.md describes each; `default`: as a project's.")
+    ] = _DEFAULTS.strategy,
     measure: Annotated[str | None, typer.Option(help="The uncertainty measure of strategies that have one.")] = None,
     alpha: Annotated[float | None, typer.Option(help="Hybrid's share of the batch by uncertainty alone.")] = None,
     clusters: Annotated[int | None, typer.Option(help="Hybrid's number of clusters.")] = None,
@@ -241,7 +242,9 @@ def _given(measure: str | None, alpha: float | None, clusters: int | None, optio
 
 def _of_strategy(strategy: str, given: dict[str, Any]) -> dict[str, Any]:
     """Those that the strategy has: flags of one strategy do no harm to another."""
-    return {name: value for name, value in given.items() if name in catalog.entry(strategy).options}
+    from winnow.simulate import own_options
+
+    return {name: value for name, value in given.items() if name in own_options(strategy)}
 
 
 def show_progress(progress: Progress) -> None:

@@ -22,7 +22,7 @@ from shared.errors import NotFound, Permanent, PoolEmpty
 from shared.jobs import Ledger
 from shared.rounds import Pick, Rounds
 from shared.selection.base import Labelled, Needs, ShardScores
-from shared.selection.registry import COLD_START, from_settings, make
+from shared.selection.registry import make, scheduled
 from shared.store.base import Store, features_key, scores_prefix
 from shared.telemetry import logger
 from shared.worker import JobContext, Publish
@@ -58,7 +58,11 @@ class SelectHandler:
             n_classes = len(projects.classes(tx, job.project_id))
         checkpoint_id: CheckpointId | None = job.payload["checkpoint_id"]
         named: str | None = job.payload.get("strategy")
-        strategy = make(COLD_START) if checkpoint_id is None else make(named) if named else from_settings(settings)
+        strategy = (
+            make(named)
+            if named and checkpoint_id is not None
+            else scheduled(settings, len(known), n_classes, has_model=checkpoint_id is not None)
+        )
         reader = _Reader(self._store, job.project_id, checkpoint_id, settings, strategy.needs)
         labelled = reader.labelled(known, n_classes)
 
