@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from shared.db import events, labels, projects, tasks
 from shared.db.pool import Tx
 from shared.db.tasks import Lease
-from shared.domain import Annotation, AnnotationId, ClassId, ProjectId, Task, TaskId, UserId
+from shared.domain import Annotation, AnnotationId, ClassId, ProjectId, Task, TaskId, TaskKind, UserId
 from shared.errors import Conflict, Invalid, Retryable, StaleFence
 from shared.jobs import Ledger
 from shared.metrics import TASK_ANSWER_SECONDS, TASK_HELD_SECONDS, TASKS_ANSWERED, TASKS_LEASED
@@ -90,7 +90,7 @@ class Labelling:
             annotation = tasks.add_annotation(tx, task, user_id, class_id, key=key, duration_ms=duration_ms)
             labels.put_human(tx, annotation)
         _measure(task, annotation)
-        self._nudge(project_id)
+        self._follow_up(project_id, task)
         return Submitted(annotation=annotation, replayed=False)
 
     def skip(self, project_id: ProjectId, user_id: UserId, lease: Lease, reason: str = "") -> Task:
@@ -126,6 +126,15 @@ class Labelling:
             data = {"task": task.id, "annotation": chosen.id}
             events.record(tx, project_id, f"user:{user_id}", "annotation.undone", data)
         return task
+
+    def _follow_up(self, project_id: ProjectId, task: Task) -> None:
+        """What an answer sets off. The answer itself is committed: if this fails, the next scoring does it."""
+        if task.kind is TaskKind.AUDIT:
+            try:
+                self._rounds.audited(project_id)
+            except (Retryable, Conflict) as error:
+                log.warning("autolabel.judge_failed", project_id=project_id, error=str(error))
+        self._nudge(project_id)
 
     def _nudge(self, project_id: ProjectId) -> None:
         """Let the round move on if this answer made it due; at most a few times a second per project.

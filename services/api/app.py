@@ -9,7 +9,8 @@ from fastapi.routing import APIRoute
 
 from services.api import problems
 from services.api.ingest import Ingest
-from services.api.routes import exports, images, labels, models, progress, projects, uploads
+from services.api.receiving import Gate
+from services.api.routes import exports, images, labels, models, predictions, progress, projects, uploads
 from shared import web
 from shared.gauges import DatabaseGauges
 from shared.settings import ApiSettings
@@ -28,6 +29,7 @@ _TAGS = [
     {"name": "labels", "description": "Labels that are known already."},
     {"name": "progress", "description": "Rounds, models, work under way, and who did what."},
     {"name": "models", "description": "Look at a model, put one to use, compare two, take one along."},
+    {"name": "predictions", "description": "What a model says of pictures, the project's or others."},
     {"name": "exports", "description": "Everything, to take along."},
 ]
 
@@ -47,10 +49,12 @@ def create_app(system: System, settings: ApiSettings) -> FastAPI:
     )
     app.state.system = system
     app.state.settings = settings
-    app.state.gate = uploads.Gate()
+    app.state.gate = Gate(receiving=uploads.RECEIVING, threads=uploads.THREADS)
+    # A gate of its own, so that nobody who waits for an answer waits for a long upload.
+    app.state.predict_gate = Gate(receiving=predictions.RECEIVING, threads=predictions.THREADS)
     app.state.ingest = Ingest(system, max_pixels=settings.max_pixels, decode_memory_bytes=settings.decode_memory_bytes)
     web.install(app, service="api", ready=system.check, collectors=[DatabaseGauges(system.database)])
-    for family in (projects, images, uploads, labels, progress, models, exports):
+    for family in (projects, images, uploads, labels, progress, models, predictions, exports):
         app.include_router(family.router)
     problems.describe(app)
     return app

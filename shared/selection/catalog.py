@@ -56,10 +56,13 @@ UNCERTAINTY = "uncertainty"
 REPRESENTATION = "representation"
 BOTH = "uncertainty and representation"
 BASELINE = "baseline"
+COMMITTEE = "committee"
+MODEL = "effect on the model"
 
 _MEASURE = Option(
     default=_DEFAULTS.measure, choices=MEASURE_NAMES, meaning="which uncertainty measure ranks the images"
 )
+_POWER = Option(default=1.0, high=100.0, meaning="how much the score counts beside chance: 0 is random")
 
 _BETA = Option(default=10.0, low=1.0, high=1_000.0, meaning="candidates, the most uncertain, for each image to choose")
 _GROUPS = Option(default=500, low=1, high=10_000, meaning="number of k-means clusters at most")
@@ -99,6 +102,93 @@ CATALOG: Mapping[str, Entry] = {
         meaning="the most even distribution over all classes",
         needs=Needs(probabilities=True),
         options={},
+    ),
+    "vote_entropy": Entry(
+        group=COMMITTEE,
+        meaning="the most evenly split votes of a committee",
+        needs=Needs(members=True),
+        options={},
+    ),
+    "consensus_entropy": Entry(
+        group=COMMITTEE,
+        meaning="the most even mean of a committee's distributions",
+        needs=Needs(members=True),
+        options={},
+    ),
+    "mean_kl": Entry(
+        group=COMMITTEE,
+        meaning="the members of a committee furthest from their mean, by Kullback-Leibler divergence; the same as bald",
+        needs=Needs(members=True),
+        options={},
+    ),
+    "bald": Entry(
+        group=COMMITTEE,
+        meaning="the label that would tell most about which member is right",
+        needs=Needs(members=True),
+        options={},
+    ),
+    "power_bald": Entry(
+        group=COMMITTEE,
+        meaning="images drawn at random, the likelier the higher their bald",
+        needs=Needs(members=True),
+        options={"beta": _POWER},
+    ),
+    "power": Entry(
+        group=UNCERTAINTY,
+        meaning="images drawn at random, the likelier the less the model is sure of them",
+        needs=Needs(probabilities=True),
+        options={"measure": _MEASURE, "beta": _POWER},
+    ),
+    "density": Entry(
+        group=BOTH,
+        meaning="uncertain images that much of the pool is like",
+        needs=Needs(probabilities=True, features=True),
+        options={
+            "measure": _MEASURE,
+            "beta": Option(default=1.0, high=100.0, meaning="how much likeness to the pool counts: 0 is the measure"),
+        },
+    ),
+    "expected_gradient": Entry(
+        group=MODEL,
+        meaning="the label that would move the last layer most",
+        needs=Needs(probabilities=True, features=True),
+        options={},
+    ),
+    "variance": Entry(
+        group=MODEL,
+        meaning="the label that would make predictions on the pool vary least",
+        needs=Needs(probabilities=True, features=True, labelled_features=True),
+        options={
+            "head": Option(
+                default="softmax",
+                choices=("softmax", "ridge"),
+                meaning="whose information counts: a softmax head's weighs uncertain images more, ridge all alike",
+            ),
+        },
+    ),
+    "error_reduction": Entry(
+        group=MODEL,
+        meaning="the label after which a linear head would err least on the pool",
+        needs=Needs(probabilities=True, features=True, labelled_features=True),
+        options={
+            "measure": _MEASURE,
+            "candidates": Option(
+                default=2000, low=1, high=100_000, meaning="how many of the most uncertain to try, at least two batches"
+            ),
+            "reference": Option(
+                default=500, low=1, high=10_000, meaning="how many random images of the pool the error is reckoned on"
+            ),
+        },
+    ),
+    "synthesis": Entry(
+        group=MODEL,
+        meaning="the images nearest to points made up on the boundaries of a linear head",
+        needs=Needs(probabilities=True, features=True, labelled_features=True),
+        options={
+            "points": Option(
+                default=1000, low=1, high=10_000, meaning="how many points to make up, at most one an image"
+            )
+        },
     ),
     "hybrid": Entry(
         group=BOTH,

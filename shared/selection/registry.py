@@ -8,11 +8,18 @@ from typing import Any
 from shared.domain import ProjectSettings
 from shared.selection import catalog
 from shared.selection.base import Strategy
+from shared.selection.committee import COMMITTEE_MEASURES, Committee, PowerBald
 from shared.selection.coverage import Coverage
+from shared.selection.density import Density
+from shared.selection.error_reduction import ErrorReduction
+from shared.selection.gradient import ExpectedGradient
 from shared.selection.greedy import Badge, Coreset
 from shared.selection.hybrid import Hybrid
+from shared.selection.power import Power
+from shared.selection.synthesis import Synthesis
 from shared.selection.turns import ClusterMargin, KMeans, TypiClust
 from shared.selection.uncertainty import MEASURES, Random, Uncertainty
+from shared.selection.variance import Variance
 from shared.selection.wrappers import Balanced, Distinct, Subsampled
 
 COLD_START = "random"
@@ -21,6 +28,14 @@ COLD_START = "random"
 _MAKERS: Mapping[str, Callable[..., Strategy]] = {
     "random": Random,
     **{name: (lambda name=name: Uncertainty(name)) for name in MEASURES},
+    **{name: (lambda name=name: Committee(name)) for name in COMMITTEE_MEASURES},
+    "power_bald": PowerBald,
+    "power": Power,
+    "density": Density,
+    "expected_gradient": ExpectedGradient,
+    "variance": Variance,
+    "error_reduction": ErrorReduction,
+    "synthesis": Synthesis,
     "hybrid": Hybrid,
     "cluster_margin": ClusterMargin,
     "kmeans": KMeans,
