@@ -25,6 +25,8 @@ RESTARTS = 3
 LARGE = 10_000_000
 """Points times clusters from which on there is one start of ``ITERATIONS_OF_LARGE``."""
 ITERATIONS_OF_LARGE = 10
+MANY = 1_000
+"""More clusters begin at points drawn alike: k-means++ would take as long as k-means, and so many miss no kind."""
 LENGTH = 2.0**11
 OUTLYING = 4.0
 """A point further than so many times the median from the mean counts as no further, or it would cost the others their
@@ -48,8 +50,8 @@ class Groups:
 def kmeans(points: Floats, clusters: int, seed: int) -> Floats:
     """Centres, float32 (c, D), of float32 (n, D) points, with c the smaller of ``clusters`` and n.
 
-    Lloyd's algorithm as faiss has it, from points that k-means++ draws. The same points in the same order with the
-    same seed give the same centres: all points are used, and all sums are exact.
+    Lloyd's algorithm as faiss has it, from points that k-means++ draws, or, for more than 1,000, from any points. The
+    same points in the same order with the same seed give the same centres: all points are used, all sums are exact.
     """
     return _lloyd(points, clusters, seed, None)[0]
 
@@ -78,7 +80,10 @@ def _lloyd(points: Floats, clusters: int, seed: int, weights: Scores | None) -> 
     rng, space = np.random.default_rng(seed), Points.of(placed)
     best: tuple[float, Floats] | None = None
     for _ in range(1 if large else RESTARTS):
-        drawn = plus_plus(space, int(rng.integers(len(points))), clusters, rng)[0]
+        if clusters <= MANY:
+            drawn = plus_plus(space, int(rng.integers(len(points))), clusters, rng)[0]
+        else:
+            drawn = rng.choice(len(points), clusters, replace=False)
         model = faiss.Kmeans(
             points.shape[1],
             clusters,

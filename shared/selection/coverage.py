@@ -11,7 +11,7 @@ import numpy.typing as npt
 from shared.selection.base import NOTHING, Floats, Ids, Labelled, Needs, Scores, Selection, ShardSource, check_k
 from shared.selection.candidates import cap, sampled
 from shared.selection.clusters import group
-from shared.selection.grid import Grid, blocks, nearest, squared_distances
+from shared.selection.grid import Grid, near_pairs, nearest, squared_distances
 from shared.selection.uncertainty import finish
 
 SEEDS = 2**31 - 1
@@ -82,12 +82,12 @@ class Neighbours:
     @classmethod
     def within(cls, points: Floats, radius: float) -> Neighbours:
         """Pairs nearer than the squared radius."""
-        counts, rows = [np.zeros(1, np.int64)], []
-        for block in blocks(len(points), max(1, 4_000_000 // len(points))):
-            near = squared_distances(points[block], points) < radius
-            near[np.arange(len(near)), np.arange(block.start, block.stop)] = True
-            counts.append(near.sum(axis=1))
-            rows.append(np.nonzero(near)[1].astype(np.int32))
+        counts, rows, start = [np.zeros(1, np.int64)], [], 0
+        for near in near_pairs(points, radius):
+            near[np.arange(len(near)), start + np.arange(len(near))] = True
+            start += len(near)
+            counts.append(np.count_nonzero(near, axis=1))
+            rows.append((np.flatnonzero(near) % len(points)).astype(np.int32))
         return cls(np.cumsum(np.concatenate(counts)), np.concatenate(rows))
 
     def of(self, row: int) -> npt.NDArray[np.int32]:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from shared.selection.base import Floats, Scores
 
@@ -78,6 +79,19 @@ def nearest(points: Floats, others: Floats, so_far: Scores | None = None) -> Sco
             found = (_widened(points[rows]) @ weights).min(axis=1) + lengths[rows]
             np.minimum(best[rows], found, out=best[rows])
     return best
+
+
+def near_pairs(points: Floats, radius: float) -> Iterator[npt.NDArray[np.bool_]]:
+    """Block by block of rows, which points are nearer than the squared radius: bool (r, n), exact."""
+    lengths = squares(points)
+    columns = [(block, _weights(points[block])) for block in blocks(len(points))]
+    for rows in blocks(len(points)):
+        wide, near = _widened(points[rows]), np.empty((rows.stop - rows.start, len(points)), np.bool_)
+        # Instead of adding |x|^2 to each distance it is taken from the radius.
+        bar = (radius - lengths[rows])[:, None]
+        for block, weights in columns:
+            np.less(wide @ weights, bar, out=near[:, block])
+        yield near
 
 
 def _widened(points: Floats) -> Scores:
