@@ -151,6 +151,9 @@ CATALOG: Mapping[str, Entry] = {
                 choices=("softmax", "ridge"),
                 meaning="whose information counts: a softmax head's weighs uncertain images more, ridge all alike",
             ),
+            "candidates": Option(
+                default=5000, low=1, high=100_000, meaning="how many of the best to choose among, at least two batches"
+            ),
         },
     ),
     "error_reduction": Entry(
