@@ -22,6 +22,8 @@ from shared.selection.uncertainty import MEASURES, Uncertainty, finish, hash_to_
 
 LABELS = 5
 """Of so many likeliest labels of a candidate the expectation is taken; their probabilities are made to sum to 1."""
+MOST_CANDIDATES = 50_000
+"""No more than so many are tried, unless two batches are more."""
 WORK = 4_000_000_000
 """Of so many outputs, each after one label, the highest is found in one selection: under a minute on two cores."""
 _BLOCK = 64
@@ -36,8 +38,8 @@ class ErrorReduction:
     ``f(u) + a (t_y - f(x))``, ``a = u' A^-1 x / (1 + x' A^-1 x)``. Its outputs sum to 2 - C, so ``q = (1 + f) / 2``
     sums to 1; what exceeds 1 counts as 1. ``p(y|x)`` are the model's own probabilities.
 
-    Exact for the head, but for two caps: only the most uncertain images are candidates (``candidates``, and never fewer
-    than twice the batch), and U is a random sample of ``reference`` images, by a keyed hash. The best are alike, so a
+    Exact for the head, but for two caps: only the most uncertain images are candidates, ``candidates`` for each that is
+    to be chosen, and U is a random sample of ``reference`` images, by a keyed hash. The best are alike, so a
     batch is chosen one by one, each image counting as labelled with its likeliest label for the choice of the next; or
     more at a time where that would take more than ``WORK``: a choice takes candidates x reference x C x ``LABELS``.
     With fewer than two labelled classes this is ``margin``. ``scores`` are the reductions, of either sign, as each is
@@ -45,7 +47,7 @@ class ErrorReduction:
     """
 
     measure: str = "margin"
-    candidates: int = 2000
+    candidates: int = 10
     reference: int = 500
     name = "error_reduction"
     needs = Needs(probabilities=True, features=True, labelled_features=True)
@@ -57,7 +59,7 @@ class ErrorReduction:
         if not can_fit(labelled):
             return Uncertainty("margin").select(shards, k, rng, labelled)
         head = fit_head(labelled)
-        limit = max(self.candidates, 2 * k)
+        limit = max(2 * k, min(self.candidates * k, MOST_CANDIDATES))
         candidates = merge((self.map_candidates(shard, limit) for shard in shards()), limit).in_order_of_id()
         reference = merge((self.map_reference(shard, key) for shard in shards()), self.reference).in_order_of_id()
         if not len(candidates):
