@@ -164,6 +164,9 @@ CATALOG: Mapping[str, Entry] = {
                 choices=("softmax", "ridge"),
                 meaning="whose information counts: a softmax head's weighs uncertain images more, ridge all alike",
             ),
+            "candidates": Option(
+                default=5000, low=1, high=100_000, meaning="how many of the best to choose among, at least two batches"
+            ),
         },
     ),
     "error_reduction": Entry(
@@ -173,7 +176,7 @@ CATALOG: Mapping[str, Entry] = {
         options={
             "measure": _MEASURE,
             "candidates": Option(
-                default=2000, low=1, high=100_000, meaning="how many of the most uncertain to try, at least two batches"
+                default=10, low=1, high=1000, meaning="how many of the most uncertain to try for each image to choose"
             ),
             "reference": Option(
                 default=500, low=1, high=10_000, meaning="how many random images of the pool the error is reckoned on"

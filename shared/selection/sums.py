@@ -82,19 +82,27 @@ def add_up(partials: Iterable[ExactSum]) -> ExactSum | None:
 
 @dataclass(frozen=True)
 class GridMatrix:
-    """A matrix as whole numbers, ``values / scale``, small enough for exact products with what ``on_grid`` gives."""
+    """A matrix as whole numbers, ``values / scale``, small enough for exact products with what ``on_grid`` gives.
+
+    values float64 (r, D), scale float64 (r, 1), a power of two for each row.
+    """
 
     values: npt.NDArray[np.float64]
-    scale: float
+    scale: npt.NDArray[np.float64]
 
     @classmethod
     def of(cls, matrix: npt.NDArray[np.float64]) -> GridMatrix:
-        """float64 (D, D), rounded to a 2^-23 of its largest entry, or finer where D is less than 2,048."""
-        largest = float(np.abs(matrix).max())
-        bits = _EXACT_BITS - _GRID_BITS - math.ceil(math.log2(max(len(matrix), 2)))
-        scale = 2.0 ** (bits - math.frexp(largest)[1])
+        """float64 (r, D), rounded to 2^-23 of the largest entry of each row, or finer where D is less than 2,048."""
+        bits = _EXACT_BITS - _GRID_BITS - math.ceil(math.log2(max(matrix.shape[1], 2)))
+        largest = np.abs(matrix).max(axis=1, keepdims=True)
+        scale = 2.0 ** (bits - np.frexp(largest)[1])
         return cls(np.rint(matrix * scale), scale)
 
+    def product(self, steps: Columns) -> Columns:
+        """``M z`` of each column z, given in grid steps: (r, n)."""
+        result: Columns = (self.values @ steps) / (self.scale * GRID)
+        return result
+
     def quadratic(self, steps: Columns) -> Scores:
-        """``z' M z`` of each column z, given in grid steps: float64 (r,)."""
-        return add_in_order(steps * (self.values @ steps)) / (self.scale * GRID * GRID)
+        """``z' M z`` of each column z, given in grid steps: float64 (n,)."""
+        return add_in_order(steps * self.product(steps)) / GRID

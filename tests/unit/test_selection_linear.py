@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,13 +11,13 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
 from shared.errors import Invalid
-from shared.selection import registry
+from shared.selection import error_reduction, registry
 from shared.selection.base import Labelled, ShardScores
-from shared.selection.error_reduction import reductions
+from shared.selection.error_reduction import choose, reductions
 from shared.selection.linear import LinearHead, fit_head
 from shared.selection.sums import add_up
 from shared.selection.topk import Candidates
-from shared.selection.variance import information, map_moments, map_reducing, prepare
+from shared.selection.variance import Variance, information, map_moments, map_reducing, prepare
 
 WITH_A_HEAD = ["variance", "error_reduction", "synthesis"]
 
@@ -83,25 +85,37 @@ def test_a_feature_that_never_differs_among_the_labelled_is_scaled_by_a_tenth_of
 
 
 @pytest.mark.parametrize("head_kind", ["ridge", "softmax"])
-def test_the_score_of_variance_is_by_how_much_the_mean_variance_of_the_pool_falls(head_kind: str) -> None:
+def test_variance_chooses_one_by_one_what_makes_the_mean_variance_of_the_pool_fall_most(head_kind: str) -> None:
     labelled, pool = labelled_of(40, 5), pool_of(60, 5)
     head = fit_head(labelled)
-    chosen = registry.make("variance", head=head_kind).select(lambda: [pool], 60, np.random.default_rng(0), labelled)
+    chosen = registry.make("variance", head=head_kind).select(lambda: [pool], 12, np.random.default_rng(0), labelled)
     x, p = rows_of(head, pool.needed_features()), pool.needed_probabilities().astype(np.float64)
     g, known = np.ones(60), np.ones(40)
     if head_kind == "softmax":
         q = np.clip((1 + head.left_out) / 2, 0, 1)
         g, known = (p * (1 - p)).sum(axis=1), np.maximum((q * (1 - q)).sum(axis=1), 1e-6)
-    held = head.penalty * np.diag([0, 1, 1, 1, 1, 1])
-    before = (head.rows * (known / known.mean())[:, None]).T @ head.rows + held
+    now = (head.rows * (known / known.mean())[:, None]).T @ head.rows + head.penalty * np.diag([0, 1, 1, 1, 1, 1])
     moments = (x * g[:, None]).T @ x / 60
+    left, expected, falls = set(range(60)), [], []
+    for _ in range(12):
+        after = {row: now + g[row] / known.mean() * np.outer(x[row], x[row]) for row in left}
+        variance = {row: float(np.trace(np.linalg.inv(after[row]) @ moments)) for row in left}
+        best = min(left, key=variance.__getitem__)
+        expected.append(int(pool.ids[best]))
+        falls.append(float(np.trace(np.linalg.inv(now) @ moments)) - variance[best])
+        left, now = left - {best}, after[best]
+    assert chosen.ids.tolist() == expected
+    assert chosen.scores == pytest.approx(falls, rel=1e-3)
 
-    def fall(row: int) -> float:
-        after = before + g[row] / known.mean() * np.outer(x[row], x[row])
-        return float(np.trace(np.linalg.inv(before) @ moments) - np.trace(np.linalg.inv(after) @ moments))
 
-    expected = {int(pool.ids[row]): fall(row) for row in range(60)}
-    assert chosen.scores == pytest.approx([expected[image] for image in chosen.ids.tolist()], rel=1e-3)
+def test_variance_chooses_among_the_best_and_at_least_two_batches() -> None:
+    labelled, pool, ones = labelled_of(24, 5), pool_of(200, 5), np.ones(200)
+    head = fit_head(labelled)
+    moments = add_up([map_moments(pool, head, ones)])
+    assert moments is not None
+    best = map_reducing(pool, prepare(head, moments, np.ones(24), 1.0), ones, 20)
+    few = Variance(head="ridge", candidates=1).select(lambda: [pool], 10, np.random.default_rng(0), labelled)
+    assert set(few.ids.tolist()) <= set(best.ids.tolist())
 
 
 def test_the_information_of_two_classes_is_that_of_logistic_regression() -> None:
@@ -121,27 +135,49 @@ def test_the_partial_results_of_variance_may_be_added_in_any_order() -> None:
     assert results[0] == results[1]
 
 
-def test_the_score_of_error_reduction_is_that_of_heads_fitted_anew_with_each_label() -> None:
+def test_error_reduction_chooses_one_by_one_what_heads_fitted_anew_with_each_label_say_is_best() -> None:
     labelled, pool, rest = labelled_of(24, 5), pool_of(12, 5), pool_of(30, 5, seed=2)
     head = fit_head(labelled)
-    targets = np.where(labelled.classes[:, None] == np.arange(3), 1.0, -1.0)
-    u = rows_of(head, rest.needed_features())
+    u, x = rows_of(head, rest.needed_features()), rows_of(head, pool.needed_features())
+    p = pool.needed_probabilities().astype(float)
+    known, targets = head.rows, np.where(labelled.classes[:, None] == np.arange(3), 1.0, -1.0)
 
     def risk(weight: np.ndarray) -> float:
         return float(np.mean(1 - np.minimum(1, (1 + (u @ weight).max(axis=1)) / 2)))
 
-    def reduction(row: int) -> float:
-        x, p = rows_of(head, pool.needed_features())[row], pool.needed_probabilities()[row].astype(float)
-        after = 0.0
-        for label in range(3):
-            target = np.where(np.arange(3) == label, 1.0, -1.0)
-            weight = refitted(np.vstack((head.rows, x)), np.vstack((targets, target)), head.penalty)
-            after += p[label] / p.sum() * risk(weight)
-        return risk(head.weight) - after
+    def with_label(row: int, label: int) -> tuple[np.ndarray, np.ndarray]:
+        return np.vstack((known, x[row])), np.vstack((targets, np.where(np.arange(3) == label, 1.0, -1.0)))
 
+    def reduction(row: int) -> float:
+        after = [risk(refitted(*with_label(row, label), head.penalty)) for label in range(3)]
+        return risk(refitted(known, targets, head.penalty)) - float(np.dot(p[row] / p[row].sum(), after))
+
+    expected, scores = list[int](), list[float]()
+    for _ in range(5):
+        best = max(set(range(12)) - set(expected), key=reduction)
+        scores.append(reduction(best))
+        expected.append(best)
+        known, targets = with_label(best, int(p[best].argmax()))
     candidates = Candidates(pool.ids, np.zeros(12), pool.features, pool.probabilities)
-    reference = Candidates(rest.ids, np.zeros(30), rest.features)
-    assert reductions(head, candidates, reference) == pytest.approx([reduction(row) for row in range(12)], abs=1e-9)
+    chosen = choose(head, candidates, Candidates(rest.ids, np.zeros(30), rest.features), 5)
+    assert chosen.ids.tolist() == pool.ids[expected].tolist()
+    assert chosen.scores == pytest.approx(scores, abs=2e-9)
+
+
+def test_error_reduction_chooses_more_at_a_time_where_one_by_one_is_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    labelled, pool = labelled_of(24, 5), pool_of(200, 5)
+    seen = []
+
+    def counted(*given: Any) -> np.ndarray:
+        seen.append(1)
+        return reductions(*given)
+
+    monkeypatch.setattr(error_reduction, "reductions", counted)
+    for work, times in ((10**9, 20), (3 * 200 * 200 * 3 * 3, 3), (1, 1)):
+        monkeypatch.setattr(error_reduction, "WORK", work)
+        chosen = registry.make("error_reduction").select(lambda: [pool], 20, np.random.default_rng(0), labelled)
+        assert (len(seen), len(set(chosen.ids.tolist()))) == (times, 20)
+        seen.clear()
 
 
 def test_error_reduction_tries_the_most_uncertain_and_at_least_two_batches() -> None:
