@@ -26,6 +26,8 @@ MOST_CLASSES = 20
 """Panels of the picture by class; of more classes those are shown that random does worst at."""
 SPREAD = 8
 """From this ratio of the last budget to the first on, labels go by their logarithm."""
+LONGEST_LINE = 22
+"""Characters of a name beside a curve."""
 _STYLES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)))
 _RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with Matplotlib: pictures look the same on every machine
@@ -303,12 +305,12 @@ def _direct_labels(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
     root = axes.get_figure(root=True)
     assert root is not None
     inches = axes.get_window_extent().height / root.dpi
-    line = (high - low) * 11.5 / (72 * inches)
-    order = sorted(ends)
+    order = sorted((value, _wrapped(label), colour) for value, label, colour in ends)
     places = [value for value, _, _ in order]
+    heights = [(high - low) * 11.5 / (72 * inches) * (1 + label.count("\n")) for _, label, _ in order]
     for _ in range(200):
         for at in range(1, len(places)):
-            lacking = line - (places[at] - places[at - 1])
+            lacking = (heights[at] + heights[at - 1]) / 2 - (places[at] - places[at - 1])
             if lacking > 1e-9:
                 places[at - 1] -= lacking / 2
                 places[at] += lacking / 2
@@ -317,6 +319,16 @@ def _direct_labels(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
         axes.plot((1.0, 1.03), (value, place), color=colour, linewidth=0.8, alpha=0.7, transform=at_edge, clip_on=False)
         axes.text(1.036, place, label, color=colour, va="center", fontsize=9, fontweight="bold", transform=at_edge)
     axes.set_ylim(low, high)
+
+
+def _wrapped(label: str) -> str:
+    """A long label in lines, broken before its settings: it would take its width from the curves."""
+    lines = [""]
+    for part in label.replace(":", "\n:").split("\n"):
+        if lines[-1] and len(lines[-1] + part) > LONGEST_LINE:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
 
 
 def _column(strategy: Mapping[str, Any], key: str, part: str) -> list[float]:

@@ -26,7 +26,7 @@ _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.3, 10.0
 _PR_SET_PDEATHSIG = 1
 
 
-def die_with_parent() -> None:
+def _die_with_parent() -> None:
     """On Linux, ask the kernel for SIGTERM when the parent ends, however that happens."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -136,7 +136,7 @@ class Processes:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C reaches us alone, and we end the services in good order
-                preexec_fn=die_with_parent,
+                preexec_fn=_die_with_parent,
             )
         child.start_at = time.monotonic()
 

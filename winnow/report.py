@@ -61,12 +61,14 @@ def findings(summary: Mapping[str, Any]) -> list[str]:
     said = []
     best = max(strategies, key=lambda label: float(strategies[label]["aulc"]["mean"]))
     area = strategies[best]["aulc"]
-    how = {1: "beyond", 0: "within", -1: "beyond", None: "of unknown size against"}[area["beyond"]]
-    more = "highest" if area["diff"] is not None and area["diff"] > 0 else "highest of the rest, but below random's"
-    said.append(
-        f"Over all budgets the mean accuracy of {best} is {more}: {_percent(area['mean'])}, "
-        f"{_points(area['diff'])} points against random, {how} two standard errors."
+    figures = f"{_percent(area['mean'])}, {_points(area['diff'])} points against random"
+    how = {None: "with no error to hold it against", 0: "within two standard errors"}.get(
+        area["beyond"], "beyond two standard errors"
     )
+    if area["diff"] is not None and area["diff"] > 0:
+        said.append(f"Over all budgets the mean accuracy of {best} is highest: {figures}, {how}.")
+    else:
+        said.append(f"Over all budgets nothing is above random. Nearest is {best}: {figures}, {how}.")
     reach = summary["strategies"][best]["labels_to_reach"]
     final = summary["budgets"][-1]
     if reach["of_mean_curve"] is not None and area["diff"] is not None and area["diff"] > 0:

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import re
 import signal
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +21,6 @@ from typing import Any
 from shared.errors import Conflict, WinnowError
 from shared.learning.model import use_threads
 from winnow.inputs import Inputs
-from winnow.processes import die_with_parent
 from winnow.simulate import Row, SimulateOptions, simulate
 
 _NOT_OF_THE_RESULT = ("data", "weights", "weights_dir", "device", "initial", "batch", "rounds", "shard_size")
@@ -157,7 +157,7 @@ class _Child:
 
 def _run(run: Run, inputs: Path, threads: int, says: Connection) -> None:
     """What a child does: simulate, and write the result so that the file is whole or not there."""
-    die_with_parent()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its children
     try:
         use_threads(threads)
@@ -172,6 +172,14 @@ def _run(run: Run, inputs: Path, threads: int, says: Connection) -> None:
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         says.send(f"{type(error).__name__}: {error} ({Path(where.filename).name}, line {where.lineno})")
+
+
+def _end_with_parent() -> None:
+    """Nobody waits for the result any more. The server of forks can't tell: it lives as long as its forks do."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 @contextmanager

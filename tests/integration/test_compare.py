@@ -6,7 +6,10 @@ import csv
 import json
 import multiprocessing
 import os
+import pickle
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -229,6 +232,50 @@ def test_a_killed_process_loses_its_own_run_only(digits: Path, tmp_path: Path, i
     killed = ended["killed"]
     assert isinstance(killed, Failed) and "ended by SIGKILL" in killed.reason and "fewer --jobs" in killed.reason
     assert isinstance(ended["good"], Finished)
+
+
+PARENT = """
+import multiprocessing, pickle, sys, threading, time
+from pathlib import Path
+from winnow.runs import run_all
+
+def tell():
+    while not multiprocessing.active_children():
+        time.sleep(0.01)
+    print(multiprocessing.active_children()[0].pid, flush=True)
+
+if __name__ == "__main__":
+    threading.Thread(target=tell).start()
+    run_all(pickle.loads(Path(sys.argv[1]).read_bytes()), Path(sys.argv[2]), jobs=1, on_end=print)
+"""
+
+
+def test_runs_end_with_the_process_that_asked_for_them_even_when_it_is_killed(
+    digits: Path, tmp_path: Path, inputs: tuple[Path, str]
+) -> None:
+    folder, digest = inputs
+    runs = runs_of(digits, tmp_path, digest, long={"recipe": {"min_steps": 1_000_000, "folds": 0}})
+    (tmp_path / "runs.pickle").write_bytes(pickle.dumps(runs))
+    (tmp_path / "parent.py").write_text(PARENT)
+    command = [sys.executable, str(tmp_path / "parent.py"), str(tmp_path / "runs.pickle"), str(folder)]
+    root = str(Path(__file__).parents[2])
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": root}) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        assert lives(child)
+        parent.kill()
+    deadline = time.monotonic() + 60
+    while lives(child) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not lives(child)
+
+
+def lives(pid: int) -> bool:
+    """Whether there is such a process, other than as a zombie that nobody has waited for."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_inputs_come_back_from_their_folder_as_they_were(digits: Path, inputs: tuple[Path, str]) -> None:

@@ -126,7 +126,7 @@ def test_the_findings_name_who_is_ahead_behind_and_neither() -> None:
 
 def test_where_nothing_is_better_than_random_it_says_so() -> None:
     told = findings(summary(lifts={"random": 0.0, "entropy": -0.04}))
-    assert "highest of the rest, but below random's" in told[0]
+    assert told[0].startswith("Over all budgets nothing is above random. Nearest is entropy:")
     assert not any("labels for what random has" in one for one in told)
 
 
