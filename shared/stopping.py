@@ -81,7 +81,7 @@ def unsure_share(share: float | None, below: float, limit: float | None) -> Rule
         text = f"unsure share: {share:.1%} of the pool below a confidence of {below:g}, limit {limit:.1%}"
     return _rule(
         "unsure_share",
-        "Few unsure images",
+        "Unsure images",
         limit,
         share,
         met=limit is not None and share is not None and share < limit,

@@ -252,7 +252,7 @@ class _Job:
         if self.spec.reads_features:
             return self._solved(data)
         logits, rows = self._out_of_fold(prefix, data)
-        calibration = self._calibrated(logits, rows) if len(rows) else None
+        calibration = self._calibrated(data, logits, rows) if len(rows) else None
         networks = []
         for member in range(self.recipe.committee):
             stage = f"{prefix}{'model' if member == 0 else f'member {member + 1}'}"
@@ -357,7 +357,7 @@ class _Job:
             if self.recipe.committee > 1:
                 calibration = _calibration(logits, truth, temperature=first.temperature)
             else:
-                calibration = self._calibrated(logits, np.arange(len(truth)), temperature=first.temperature)
+                calibration = self._calibrated(data, logits, np.arange(len(truth)), temperature=first.temperature)
             for one in solved:
                 one.network.temperature.fill_(one.temperature or calibration.temperature)
         for number, (loss, accuracy) in enumerate(first.history, start=1):
@@ -381,11 +381,14 @@ class _Job:
 
     # Both
 
-    def _calibrated(self, logits: npt.NDArray[Any], rows: Ints, temperature: float | None = None) -> Calibration:
+    def _calibrated(
+        self, data: Examples, logits: npt.NDArray[Any], rows: Ints, temperature: float | None = None
+    ) -> Calibration:
         """The calibration by ``logits`` of the labels ``rows``, with what they say of how sure the model may be."""
-        truth = self.data.y[rows]
-        found = _calibration(logits, truth, temperature)
-        said = (torch.from_numpy(np.asarray(logits, np.float64)) / found.temperature).softmax(1).numpy()
+        found = _calibration(logits, data.y[rows], temperature)
+        own = rows < len(self.data.y)  # pseudo-labels follow those of people, and are no evidence
+        rows, truth = rows[own], data.y[rows[own]]
+        said = (torch.from_numpy(np.asarray(logits, np.float64)[own]) / found.temperature).softmax(1).numpy()
         drawn = None if self.extras.at_random is None else np.asarray(self.extras.at_random, np.bool_)[rows]
         return replace(
             found,

@@ -47,6 +47,20 @@ class Grid:
         return placed
 
 
+def directions(features: Floats) -> Floats:
+    """The roots of features, signs kept, at unit length, float32 (n, D): 0 stays 0.
+
+    What a network's last layer gives is skewed, and its length says how much there is to see rather than what. Between
+    such points squared distances are Hellinger's. Lengths are summed on a grid, so that they are the same everywhere.
+    """
+    grid, turned = Grid.of(features), np.empty(features.shape, np.float32)
+    for rows in blocks(len(features)):
+        placed = grid.place(features[rows]).astype(np.float64)
+        totals = np.abs(placed).sum(axis=1, keepdims=True)  # of whole numbers below 2**53: exact
+        turned[rows] = np.sign(placed) * np.sqrt(np.abs(placed) / np.maximum(totals, 1.0))
+    return turned
+
+
 def blocks(n: int, size: int = BLOCK_ROWS) -> Iterator[slice]:
     """Slices that cover ``n`` rows."""
     return (slice(start, min(start + size, n)) for start in range(0, n, size))

@@ -12,7 +12,7 @@ import numpy as np
 from shared.selection.base import NOTHING, Floats, Ids, Labelled, Needs, Scores, Selection, ShardSource, check_k
 from shared.selection.candidates import cap, sampled, uncertain
 from shared.selection.clusters import group
-from shared.selection.grid import Grid, blocks, squared_distances
+from shared.selection.grid import Grid, blocks, directions, squared_distances
 from shared.selection.topk import Candidates
 from shared.selection.uncertainty import finish
 
@@ -89,7 +89,8 @@ class TypiClust:
     are labels plus K, at most ``groups``. Groups with the fewest labels come first, of these the largest, and give one
     image each per turn: the one of highest typicality, 1 / mean distance to its 20 nearest neighbours (equation 1)
     among the group's candidates. Needs features, but no labels and no trained head: a cold start on a frozen backbone.
-    ``scores`` are the typicalities.
+    ``scores`` are the typicalities. The paper takes features at unit length; here they are roots at unit length, see
+    ``directions``.
     """
 
     candidates: int = 20_000
@@ -106,11 +107,12 @@ class TypiClust:
             return finish(found)
         assert found.features is not None
         known = found.features[:0] if labelled.features is None else labelled.features
-        of = group(np.concatenate((found.features, known)), min(len(labelled.ids) + k, self.groups), seed).of
+        points = directions(np.concatenate((found.features, known)))
+        of = group(points, min(len(labelled.ids) + k, self.groups), seed).of
         mine, count = of[: len(found)], int(of.max()) + 1
         labels, sizes = np.bincount(of[len(found) :], minlength=count), np.bincount(mine, minlength=count)
         order = np.lexsort((np.arange(count), -sizes, labels, sizes < SMALL_GROUP))
-        return in_turns(found, mine, order, typicality(found.features, mine), k)
+        return in_turns(found, mine, order, typicality(points[: len(found)], mine), k)
 
 
 def typicality(features: Floats, groups: Ids) -> Scores:

@@ -392,3 +392,23 @@ def test_no_image_is_left_alone_in_a_batch(labels: int) -> None:
     fitted = fit(x, y, n_classes=3, config=config)
     assert np.isfinite(predict(fitted.model, x)[0]).all()
     assert fitted.history[-1].loss > 0
+
+
+@pytest.mark.parametrize("config", [QUICK, HEAD, RIDGE], ids=["scratch", "head", "ridge"])
+def test_what_is_right_above_a_confidence_is_counted_for_all_labels_and_for_random_ones(config: LearnConfig) -> None:
+    x, y = squares(80) if config.mode == "scratch" else blobs(80)
+    at_random = np.arange(80) % 4 == 0
+    every_fold = replace(config, recipe={**config.recipe, "folds": 5})
+    found = fit(x, y, n_classes=3, config=every_fold, extras=replace(OF_RESNET, at_random=at_random)).calibration
+    assert found is not None and found.above is not None and found.above_at_random is not None
+    counted, drawn = found.above["n"], found.above_at_random["n"]
+    assert found.n == 80 and 80 >= counted[0] > 40 and 20 >= drawn[0] > 10
+    assert counted == sorted(counted, reverse=True)
+    assert all(right <= n for n, right in zip(counted, found.above["right"], strict=True))
+    assert all(some <= n for n, some in zip(counted, drawn, strict=True))
+
+
+def test_a_committee_of_heads_has_no_evidence_of_how_sure_it_may_be() -> None:
+    config = replace(RIDGE, recipe={"committee": 2})
+    found = fit(*blobs(80), n_classes=3, config=config, extras=OF_RESNET).calibration
+    assert found is not None and found.above is None

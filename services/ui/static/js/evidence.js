@@ -77,7 +77,7 @@ function drawConfidences({ evidence, auto_labels: auto }) {
     const kind = high <= below + 1e-9 ? "unsure" : threshold !== null && low >= threshold ? "taken" : "";
     return make("span", { class: kind, style: { height: `${(100 * Math.sqrt(images)) / most}%` }, title: `${low.toFixed(2)} to ${high.toFixed(2)}: ${count(images, "image")}` });
   });
-  const lines = [mark(below, `${percent(share)} below ${below}`, "left")];
+  const lines = [mark(below, `below ${below}`, "left")];
   if (threshold !== null) lines.push(mark(threshold, "threshold", "left high"));
   byId("sure-bars").replaceChildren(...bars, ...lines);
   byId("sure-bars").setAttribute("aria-label", `${percent(share)} of ${count(pool.images, "image")} are predicted with a confidence below ${below}; heights are square roots`);
