@@ -172,8 +172,8 @@ def test_settings_that_cannot_work_are_refused_before_anything_is_run(digits: Pa
 def test_a_strategy_of_the_list_sets_what_it_says_and_takes_the_rest_from_all(digits: Path) -> None:
     base = options(digits)
     made = contender("hybrid:measure=entropy:clusters=20", base, {"alpha": 0.25, "clusters": 3})
-    assert made.strategy_options == {"measure": "entropy", "alpha": 0.25, "clusters": 20}
-    assert contender("margin", base, {"alpha": 0.25}).strategy_options == {}
+    assert made.strategy_options.items() >= {"measure": "entropy", "alpha": 0.25, "clusters": 20}.items()
+    assert "alpha" not in contender("margin", base, {"alpha": 0.25}).strategy_options
 
 
 # Failures
