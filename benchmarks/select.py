@@ -172,7 +172,11 @@ def beside_peer(name: str) -> Row | None:
     pool = Pool.of(images, members=False)
     p = np.concatenate([shard.needed_probabilities() for shard in pool.shards])
     features = np.concatenate([shard.needed_features() for shard in pool.shards])
-    call = peer((p, features, pool.labelled), k)
+    try:
+        call = peer((p, features, pool.labelled), k)
+    except ModuleNotFoundError as error:
+        print(f"{name}: no peer, because {error.name} is not installed", file=sys.stderr)
+        return None
     strategy = make(name)
     return Row(
         case=f"{name}, {images:,} images, K={k:,}",
