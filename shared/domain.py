@@ -163,7 +163,7 @@ class ProjectSettings:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     """What to train with instead of what is chosen; the names are those of ``shared.learning.recipe.Recipe``."""
 
-    strategy: str = "hybrid"
+    strategy: str = "margin"
     measure: str = "margin"
     alpha: float = 0.9
     clusters: int = 10
