@@ -157,7 +157,7 @@ def compare(
     out: OutFolder,
     strategies: Annotated[
         str, typer.Option(help="Comma-separated, each with settings if need be: margin,hybrid:alpha=0.5:clusters=20.")
-    ] = f"random,margin,entropy,{_DEFAULTS.strategy}",
+    ] = "random,default,margin,entropy",
     seeds: Annotated[int, typer.Option(help="Runs of each strategy; 3 or more tell chance from gain.")] = 3,
     jobs: Jobs = None,
     measure: Annotated[str | None, typer.Option(help="The uncertainty measure of strategies that have one.")] = None,

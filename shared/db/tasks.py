@@ -17,6 +17,7 @@ from shared.domain import (
     Annotation,
     AnnotationId,
     ClassId,
+    ImageId,
     NewTask,
     ProjectId,
     RoundId,
@@ -236,6 +237,12 @@ def count_kept(tx: Tx, project_id: ProjectId) -> int:
     """Live tasks that a new selection would leave as they are: those held, the holdout's, audits."""
     row = tx.one(_Q["count_kept"], {"project_id": project_id})
     return int(row["kept"]) if row else 0
+
+
+def was_asked(tx: Tx, image_id: ImageId) -> bool:
+    """Whether people are asked about an image, or were."""
+    row = tx.one(_Q["was_asked"], {"image_id": image_id})
+    return bool(row and row["asked"])
 
 
 def any_live(tx: Tx, project_id: ProjectId) -> bool:

@@ -73,6 +73,15 @@ class Settings(BaseModel):
         dict[str, str | bool | int | float],
         Field(description="Further options of the strategy: the names and values are in docs/strategies.md."),
     ] = {}
+    stream_rate: Annotated[
+        float,
+        Field(
+            ge=0,
+            lt=1,
+            description="Of the images that arrive once there is a model, the share that is asked as soon as they are "
+            "scored, by `measure`; 0: they wait for the next selection.",
+        ),
+    ] = _DEFAULTS.stream_rate
     cold_start: Annotated[
         str,
         Field(
