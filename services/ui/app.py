@@ -6,12 +6,13 @@ from fastapi import FastAPI
 from fastapi.templating import Jinja2Templates
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from services.ui import assets, images, labelling, models, pages, projects, sign_in
+from services.ui import assets, images, labelling, models, navigation, pages, projects, sign_in
 from services.ui.failures import show_as_pages
 from services.ui.parts import Parts
 from services.ui.security import SameOrigin, SecurityHeaders
 from services.ui.sessions import NotSignedIn, ask_to_sign_in
 from services.ui.standing import Standings
+from services.ui.words import TRANSLATIONS
 from shared import web
 from shared.settings import UiSettings
 from shared.system import System
@@ -42,10 +43,18 @@ def create_app(system: System, settings: UiSettings) -> FastAPI:
 def _templates(static: str) -> Jinja2Templates:
     environment = Environment(
         loader=FileSystemLoader(assets.TEMPLATES),
+        extensions=["jinja2.ext.i18n"],
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(static=static, plotly=assets.PLOTLY_PATH)
+    environment.policies["ext.i18n.trimmed"] = True
+    environment.install_gettext_translations(TRANSLATIONS, newstyle=True)  # type: ignore[attr-defined]
+    environment.globals.update(
+        static=static,
+        plotly=assets.PLOTLY_PATH,
+        project_places=navigation.PROJECT,
+        system_places=navigation.SYSTEM,
+    )
     return Jinja2Templates(env=environment)

@@ -22,7 +22,7 @@ def projects_page(request: Request, parts: PartsOf, user: SignedIn, after: int =
         found = projects.page(tx, after=after, limit=_PAGE + 1)
     states = [project_state(parts.standings.get(project.id)) for project in found[:_PAGE]]
     more = found[_PAGE - 1].id if len(found) > _PAGE else None
-    context = {"user": user, "states": states, "more": more}
+    context = {"user": user, "here": "projects", "states": states, "more": more}
     return parts.templates.TemplateResponse(request, "projects.html", context)
 
 
