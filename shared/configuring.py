@@ -1,4 +1,4 @@
-"""How a project's settings look over HTTP, and the bounds within which they are taken."""
+"""How a project's settings look at every door, and the bounds within which they are taken."""
 
 from __future__ import annotations
 

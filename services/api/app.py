@@ -8,10 +8,10 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from services.api import problems
-from services.api.ingest import Ingest
 from services.api.routes import exports, images, labels, models, progress, projects, uploads
 from shared import web
 from shared.gauges import DatabaseGauges
+from shared.intake.receiving import Receiver
 from shared.settings import ApiSettings
 from shared.system import System
 
@@ -47,8 +47,12 @@ def create_app(system: System, settings: ApiSettings) -> FastAPI:
     )
     app.state.system = system
     app.state.settings = settings
-    app.state.gate = uploads.Gate()
-    app.state.ingest = Ingest(system, max_pixels=settings.max_pixels, decode_memory_bytes=settings.decode_memory_bytes)
+    app.state.receiver = Receiver(
+        system,
+        max_file_bytes=settings.max_file_bytes,
+        max_pixels=settings.max_pixels,
+        decode_memory_bytes=settings.decode_memory_bytes,
+    )
     web.install(app, service="api", ready=system.check, collectors=[DatabaseGauges(system.database)])
     for family in (projects, images, uploads, labels, progress, models, exports):
         app.include_router(family.router)

@@ -50,13 +50,18 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "classes": "SELECT, INSERT",
         "images": "SELECT, INSERT, UPDATE",
         "labels": "SELECT, INSERT, UPDATE",
+        "imports": "SELECT, INSERT, UPDATE",
         "api_keys": "SELECT, UPDATE (last_used_at)",
         "users": "SELECT (id, username)",  # exports name who answered
     },
     "ui": {
         **_LOOP,
+        "projects": "SELECT, INSERT, UPDATE",
+        "classes": "SELECT, INSERT, UPDATE (position, name, colour, hotkey)",
+        "images": "SELECT, INSERT, UPDATE",
         "annotations": "SELECT, INSERT, UPDATE",
         "labels": "SELECT, INSERT, UPDATE, DELETE",
+        "imports": "SELECT, INSERT, UPDATE",
         "users": "SELECT, UPDATE (password_hash)",
         "sessions": "SELECT, INSERT, DELETE",
     },
