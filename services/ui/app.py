@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from fastapi.templating import Jinja2Templates
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from services.ui import assets, images, labelling, models, navigation, pages, projects, sign_in
+from services.ui import assets, browsing, images, labelling, models, navigation, pages, projects, sign_in, wording
 from services.ui.failures import show_as_pages
 from services.ui.parts import Parts
 from services.ui.security import SameOrigin, SecurityHeaders
@@ -28,7 +28,7 @@ def create_app(system: System, settings: UiSettings) -> FastAPI:
         templates=_templates(static),
         standings=Standings(system.database),
     )
-    for module in (sign_in, pages, models, images, labelling, projects, assets):
+    for module in (sign_in, pages, models, browsing, images, labelling, projects, assets):
         app.include_router(module.router)
     app.mount(static, assets.KeptFiles(directory=assets.STATIC))
     # The last one added is the outermost: a refusal, too, is logged and gets the headers.
@@ -51,6 +51,7 @@ def _templates(static: str) -> Jinja2Templates:
     )
     environment.policies["ext.i18n.trimmed"] = True
     environment.install_gettext_translations(TRANSLATIONS, newstyle=True)  # type: ignore[attr-defined]
+    wording.install(environment)
     environment.globals.update(
         static=static,
         plotly=assets.PLOTLY_PATH,

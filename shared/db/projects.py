@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 
 from shared.db.pool import Row, Tx
@@ -125,3 +125,13 @@ def classes(tx: Tx, project_id: ProjectId) -> list[Class]:
 def has_class(tx: Tx, project_id: ProjectId, class_id: ClassId) -> bool:
     row = tx.one(_Q["class_in_project"], {"project_id": project_id, "class_id": class_id})
     return bool(row and row["found"])
+
+
+def names(tx: Tx, ids: Iterable[int]) -> dict[int, str]:
+    """By id, of those that there are."""
+    return {row["id"]: row["name"] for row in tx.all(_Q["names"], {"ids": list(ids)})}
+
+
+def class_names(tx: Tx, ids: Iterable[int]) -> dict[int, str]:
+    """By id, of those that there are, whatever their projects."""
+    return {row["id"]: row["name"] for row in tx.all(_Q["class_names"], {"ids": list(ids)})}

@@ -1,5 +1,5 @@
--- Looking through a project: filters that stay quick on a million images, what imports brought, and the text of the
--- guidelines. Expand only: code from before goes on working, and what it writes is found here too.
+-- Looking through a project: filters that stay quick on a million images, and what imports brought.
+-- Expand only: code from before goes on working, and what it writes is found here too.
 
 -- Images by class, source, confidence and annotator, each in order of id.
 CREATE INDEX labels_class ON labels (project_id, class_id, image_id);
@@ -33,9 +33,6 @@ CREATE TABLE imports (
     ended_at   timestamptz
 );
 CREATE INDEX imports_project ON imports (project_id, id DESC);
-
--- What annotators are told to go by.
-ALTER TABLE projects ADD COLUMN IF NOT EXISTS guidelines text NOT NULL DEFAULT '';
 
 -- The first user, for a stack that has none: the ui may make this one, and no other.
 CREATE FUNCTION add_first_user(username text, display_name text, password_hash text) RETURNS bigint

@@ -34,3 +34,9 @@ SELECT * FROM classes WHERE project_id = %(project_id)s ORDER BY position;
 
 -- name: class_in_project
 SELECT EXISTS (SELECT 1 FROM classes WHERE id = %(class_id)s AND project_id = %(project_id)s) AS found;
+
+-- name: names
+SELECT id, name FROM projects WHERE id = ANY (%(ids)s::bigint[]);
+
+-- name: class_names
+SELECT id, name FROM classes WHERE id = ANY (%(ids)s::bigint[]);

@@ -9,8 +9,9 @@ ON CONFLICT (image_id) WHERE state IN ('open', 'leased') DO NOTHING
 RETURNING id;
 
 -- name: supersede_open
--- A new selection replaces the questions that nobody holds.
-UPDATE tasks SET state = 'superseded' WHERE project_id = %(project_id)s AND state = 'open' AND kind = 'query';
+-- A new selection replaces the questions that nobody holds, but those that a person wants asked again.
+UPDATE tasks SET state = 'superseded'
+WHERE project_id = %(project_id)s AND state = 'open' AND kind = 'query' AND strategy <> 'asked_again';
 
 -- name: held
 -- What an annotator already holds, so that a reloaded page goes on with it.
@@ -108,7 +109,8 @@ FROM tasks WHERE project_id = %(project_id)s AND state IN ('open', 'leased');
 -- name: count_kept
 -- Live tasks that a new selection leaves as they are.
 SELECT count(*) AS kept FROM tasks
-WHERE project_id = %(project_id)s AND (state = 'leased' OR (state = 'open' AND kind = 'holdout'));
+WHERE project_id = %(project_id)s
+  AND (state = 'leased' OR (state = 'open' AND (kind <> 'query' OR strategy = 'asked_again')));
 
 -- name: any_live
 SELECT EXISTS (
