@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from fastapi.templating import Jinja2Templates
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from services.ui import assets, images, labelling, models, pages, projects, sign_in
+from services.ui import assets, grid, images, labelling, looking, models, pages, projects, sign_in, workplace
 from services.ui.failures import show_as_pages
 from services.ui.parts import Parts
 from services.ui.security import SameOrigin, SecurityHeaders
@@ -27,7 +27,7 @@ def create_app(system: System, settings: UiSettings) -> FastAPI:
         templates=_templates(static),
         standings=Standings(system.database),
     )
-    for module in (sign_in, pages, models, images, labelling, projects, assets):
+    for module in (sign_in, pages, workplace, models, images, labelling, looking, grid, projects, assets):
         app.include_router(module.router)
     app.mount(static, assets.KeptFiles(directory=assets.STATIC))
     # The last one added is the outermost: a refusal, too, is logged and gets the headers.
