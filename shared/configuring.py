@@ -106,6 +106,12 @@ class Settings(BaseModel):
     lease_seconds: Annotated[
         int, Field(ge=10, le=86_400, description="How long an annotator may hold a task without a sign of life.")
     ] = _DEFAULTS.lease_seconds
+    suggestions: Annotated[
+        bool,
+        Field(
+            description="Whether annotators may reveal the model's suggestion. It sways them; who saw it is recorded."
+        ),
+    ] = _DEFAULTS.suggestions
 
 
 def new_settings(given: Settings) -> ProjectSettings:

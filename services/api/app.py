@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from services.api import problems
-from services.api.routes import exports, images, labels, models, progress, projects, uploads
+from services.api.routes import exports, guidelines, images, labels, models, progress, projects, uploads
 from shared import web
 from shared.gauges import DatabaseGauges
 from shared.intake.receiving import Receiver
@@ -26,6 +26,7 @@ _TAGS = [
     {"name": "projects", "description": "A question, its possible answers, and how a model learns to give them."},
     {"name": "images", "description": "What is to be labelled, and what the model thinks of it."},
     {"name": "labels", "description": "Labels that are known already."},
+    {"name": "guidelines", "description": "What annotators are told, and what they flag for a lead."},
     {"name": "progress", "description": "Rounds, models, work under way, and who did what."},
     {"name": "models", "description": "Look at a model, put one to use, compare two, take one along."},
     {"name": "exports", "description": "Everything, to take along."},
@@ -54,7 +55,7 @@ def create_app(system: System, settings: ApiSettings) -> FastAPI:
         decode_memory_bytes=settings.decode_memory_bytes,
     )
     web.install(app, service="api", ready=system.check, collectors=[DatabaseGauges(system.database)])
-    for family in (projects, images, uploads, labels, progress, models, exports):
+    for family in (projects, images, uploads, labels, guidelines, progress, models, exports):
         app.include_router(family.router)
     problems.describe(app)
     return app

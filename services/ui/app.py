@@ -6,7 +6,21 @@ from fastapi import FastAPI
 from fastapi.templating import Jinja2Templates
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from services.ui import assets, browsing, images, labelling, models, navigation, pages, projects, sign_in, wording
+from services.ui import (
+    assets,
+    browsing,
+    grid,
+    images,
+    labelling,
+    looking,
+    models,
+    navigation,
+    pages,
+    projects,
+    sign_in,
+    wording,
+    workplace,
+)
 from services.ui.failures import show_as_pages
 from services.ui.parts import Parts
 from services.ui.security import SameOrigin, SecurityHeaders
@@ -28,7 +42,7 @@ def create_app(system: System, settings: UiSettings) -> FastAPI:
         templates=_templates(static),
         standings=Standings(system.database),
     )
-    for module in (sign_in, pages, models, browsing, images, labelling, projects, assets):
+    for module in (sign_in, pages, workplace, models, browsing, images, labelling, looking, grid, projects, assets):
         app.include_router(module.router)
     app.mount(static, assets.KeptFiles(directory=assets.STATIC))
     # The last one added is the outermost: a refusal, too, is logged and gets the headers.

@@ -19,7 +19,9 @@ class Place:
 PROJECT = (
     Place(key="overview", path="", name=N_("Overview")),
     Place(key="label", path="/label", name=N_("Label")),
+    Place(key="grid", path="/grid", name=N_("Grid")),
     Place(key="images", path="/images", name=N_("Images")),
+    Place(key="flags", path="/flags", name=N_("Flags")),
     Place(key="data", path="/data", name=N_("Data")),
     Place(key="settings", path="/settings", name=N_("Settings")),
     Place(key="activity", path="/activity", name=N_("Activity")),

@@ -1,11 +1,10 @@
-"""The pages: projects, one project, labelling."""
+"""The pages: projects, one project. Where people label is in ``services.ui.workplace``."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from services.ui.hotkeys import with_hotkeys
 from services.ui.parts import PartsOf, ProjectPath
 from services.ui.sessions import SignedIn
 from services.ui.state import project_state
@@ -31,18 +30,3 @@ def project_page(request: Request, project_id: ProjectPath, parts: PartsOf, user
     state = project_state(parts.standings.get(ProjectId(project_id)))
     context = {"user": user, "state": state, "state_json": state.model_dump(mode="json")}
     return parts.templates.TemplateResponse(request, "project.html", context)
-
-
-@router.get("/projects/{project_id}/label")
-def label_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: SignedIn) -> Response:
-    with parts.system.database.transaction() as tx:
-        project = projects.get(tx, ProjectId(project_id))
-        classes = with_hotkeys(projects.classes(tx, project.id))
-    page = {
-        "project": project.id,
-        "user": user.id,
-        "lease_seconds": project.settings.lease_seconds,
-        "classes": [one.model_dump() for one in classes],
-    }
-    context = {"user": user, "project": project, "classes": classes, "page": page}
-    return parts.templates.TemplateResponse(request, "label.html", context)

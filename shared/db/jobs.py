@@ -144,6 +144,12 @@ def newest(tx: Tx, *, project_id: ProjectId | None = None, state: JobState | Non
     return [_job(row) for row in tx.all(_Q["list_jobs"], {"project_id": project_id, "state": state, "limit": limit})]
 
 
+def running_s(tx: Tx, job_id: JobId) -> float | None:
+    """For how many seconds it has run; None before it began."""
+    row = tx.one(_Q["running_s"], {"id": job_id})
+    return None if row is None else row["seconds"]
+
+
 def unfinished(tx: Tx, round_id: RoundId, kind: JobKind) -> int:
     """How many jobs of a round are queued, running or dead."""
     row = tx.one(_Q["unfinished"], {"round_id": round_id, "kind": kind.value})

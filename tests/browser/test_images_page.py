@@ -78,7 +78,7 @@ def test_images_that_are_relabelled_show_it(
     picture_of(page, "images.png")
     page.get_by_role("button", name="Relabel").click()
     expect(page.get_by_role("status").first).to_have_text("2 images were relabelled.")
-    expect(page.locator(".tile").nth(9)).to_contain_text("dahlia")
+    expect(page.locator(".shot").nth(9)).to_contain_text("dahlia")
 
 
 def test_a_question_comes_before_labels_are_removed(visit: Visit, world: World) -> None:

@@ -1,3 +1,7 @@
+-- name: running_s
+-- For how long a job has run, in seconds.
+SELECT extract(epoch FROM clock_timestamp() - started_at)::float8 AS seconds FROM jobs WHERE id = %(id)s;
+
 -- name: insert_job
 -- Asking twice is asking once: the unique key decides.
 INSERT INTO jobs (kind, project_id, round_id, unique_key, payload, trace_id)
