@@ -7,6 +7,7 @@ from fastapi.templating import Jinja2Templates
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from services.ui import (
+    activity,
     assets,
     browsing,
     grid,
@@ -15,6 +16,7 @@ from services.ui import (
     looking,
     models,
     navigation,
+    operations,
     pages,
     projects,
     sign_in,
@@ -31,6 +33,22 @@ from shared import web
 from shared.settings import UiSettings
 from shared.system import System
 
+_PAGES = (
+    sign_in,
+    pages,
+    workplace,
+    models,
+    browsing,
+    images,
+    labelling,
+    looking,
+    grid,
+    projects,
+    activity,
+    operations,
+    assets,
+)
+
 
 def create_app(system: System, settings: UiSettings) -> FastAPI:
     """The app, ready to be served. The caller keeps ``system`` open for as long as it is."""
@@ -42,7 +60,7 @@ def create_app(system: System, settings: UiSettings) -> FastAPI:
         templates=_templates(static),
         standings=Standings(system.database),
     )
-    for module in (sign_in, pages, workplace, models, browsing, images, labelling, looking, grid, projects, assets):
+    for module in _PAGES:
         app.include_router(module.router)
     app.mount(static, assets.KeptFiles(directory=assets.STATIC))
     # The last one added is the outermost: a refusal, too, is logged and gets the headers.

@@ -38,9 +38,9 @@ class Names:
         return _("Winnow") if actor == "system" else actor
 
 
-def names_in(tx: Tx, events: Sequence[Event]) -> Names:
-    """The names that sentences about these events need."""
-    actors = [event.actor.partition(":") for event in events]
+def names_in(tx: Tx, events: Sequence[Event], more: Iterable[str] = ()) -> Names:
+    """The names that sentences about these events need, and those of ``more`` actors."""
+    actors = [actor.partition(":") for actor in (*(event.actor for event in events), *more)]
     return Names(
         users=users.names(tx, {int(name) for kind, __, name in actors if kind == "user" and name.isdecimal()}),
         classes=projects.class_names(tx, _ids(events, "class_id")),
