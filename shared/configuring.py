@@ -134,6 +134,12 @@ def changed_settings(present: ProjectSettings, given: Settings, *, sealed: bool)
     return _checked(changed)
 
 
+def fixed(settings: ProjectSettings) -> frozenset[str]:
+    """The settings that can't change once images are sealed; of ``train_mode``, whether it reads features."""
+    made_of_arch = {"arch"} if settings.on_features else set()
+    return frozenset(_prepared(settings).keys() - {"arch", "train_mode"} | made_of_arch)
+
+
 def _prepared(settings: ProjectSettings) -> dict[str, Any]:
     """What the pixels and features that are made of sealed shards depend on, by the setting that decides it."""
     return {

@@ -9,7 +9,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from services.ui import (
     activity,
     assets,
+    beginning,
     browsing,
+    configuration,
+    data,
     grid,
     images,
     labelling,
@@ -30,11 +33,13 @@ from services.ui.sessions import NotSignedIn, ask_to_sign_in
 from services.ui.standing import Standings
 from services.ui.words import TRANSLATIONS
 from shared import web
+from shared.intake.receiving import Receiver
 from shared.settings import UiSettings
 from shared.system import System
 
 _PAGES = (
     sign_in,
+    beginning,  # before whatever would take "new" for a project's id
     pages,
     workplace,
     models,
@@ -46,6 +51,8 @@ _PAGES = (
     projects,
     activity,
     operations,
+    configuration,
+    data,
     assets,
 )
 
@@ -59,6 +66,12 @@ def create_app(system: System, settings: UiSettings) -> FastAPI:
         settings=settings,
         templates=_templates(static),
         standings=Standings(system.database),
+        receiver=Receiver(
+            system,
+            max_file_bytes=settings.max_file_bytes,
+            max_pixels=settings.max_pixels,
+            decode_memory_bytes=settings.decode_memory_bytes,
+        ),
     )
     for module in _PAGES:
         app.include_router(module.router)

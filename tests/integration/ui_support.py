@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,4 +51,4 @@ def open_ui(database_url: str, folder: Path, **settings: object) -> Iterator[Ui]
 
 def text_of(page: str) -> str:
     """What a page says, without its tags and with single spaces."""
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
+    return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page)))
