@@ -77,7 +77,7 @@ class Receiver:
         self.gate = Gate()
         self._system = system
         self._max_file_bytes = max_file_bytes
-        self._ingest = Ingest(system, max_pixels=max_pixels, decode_memory_bytes=decode_memory_bytes)
+        self.ingest = Ingest(system, max_pixels=max_pixels, decode_memory_bytes=decode_memory_bytes)
 
     async def receive(self, request: Request, to: Destination, sender: Sender, intake: Intake) -> None:
         """Take in the files of a request as they arrive; ``intake`` has a result for each that is safe or refused.
@@ -100,7 +100,7 @@ class Receiver:
             async for parts in read_parts(pieces, boundary, max_file_bytes=self._max_file_bytes):
                 if len(intake.results) + len(parts) > MAX_FILES:
                     raise Invalid(f"a request may bring {MAX_FILES:,} files at most; those after these were not read")
-                await to_thread.run_sync(self._ingest.take, to, parts, intake, limiter=self.gate.threads)
+                await to_thread.run_sync(self.ingest.take, to, parts, intake, limiter=self.gate.threads)
         if not intake.results:
             raise Invalid("there is no file in this request")
 
