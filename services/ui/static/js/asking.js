@@ -1,6 +1,6 @@
 /** Small dialogs about the image on show: to whom to pass it on, and what to flag about it. */
 
-import { byId, show } from "./dom.js";
+import { byId, closeDialog, show } from "./dom.js";
 
 /** `choose(way, reason)` is called with what was chosen. Digits choose, here too. */
 export class PassOn {
@@ -25,7 +25,7 @@ export class PassOn {
 
   #take({ way, reason }) {
     if (way === "cannot_tell") return this.#step(true);
-    this.dialog.close();
+    closeDialog(this.dialog);
     return this.choose(way ?? "cannot_tell", reason ?? "");
   }
 
@@ -40,8 +40,9 @@ export class PassOn {
   #onKey(event) {
     if (event.target.matches("input") || !/^[1-9]$/.test(event.key)) return;
     const buttons = this.dialog.querySelectorAll("section:not([hidden]) [data-way], section:not([hidden]) [data-reason]");
-    buttons[Number(event.key) - 1]?.click();
     event.preventDefault();
+    event.stopPropagation(); // once this is closed the page would take the digit for an answer
+    buttons[Number(event.key) - 1]?.click();
   }
 }
 
@@ -50,11 +51,16 @@ export class FlagNote {
   constructor(flag) {
     this.dialog = byId("flag");
     this.note = byId("flag-note");
-    byId("flag-form").addEventListener("submit", () => flag(this.note.value.trim()));
-    byId("flag-cancel").addEventListener("click", () => this.dialog.close());
+    byId("flag-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      closeDialog(this.dialog);
+      flag(this.note.value.trim());
+    });
+    byId("flag-cancel").addEventListener("click", () => closeDialog(this.dialog));
     this.note.addEventListener("keydown", (event) => {
       if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
       event.preventDefault();
+      event.stopPropagation();
       byId("flag-form").requestSubmit();
     });
   }

@@ -1,6 +1,6 @@
 /** Finding a class by its name, where there are more than keys: a few letters, the arrows, Enter. */
 
-import { byId, make } from "./dom.js";
+import { byId, closeDialog, make } from "./dom.js";
 
 const MOST_SHOWN = 60;
 
@@ -68,14 +68,16 @@ export class ClassSearch {
 
   #onKey(event) {
     const step = { ArrowDown: 1, ArrowUp: -1, PageDown: 8, PageUp: -8 }[event.key];
-    if (step) this.#mark(this.marked + step);
-    else if (event.key === "Enter" && !event.isComposing && this.found.length) this.#choose(this.found[this.marked].id);
-    else return;
+    const enters = event.key === "Enter" && !event.isComposing;
+    if (!step && !enters) return;
     event.preventDefault();
+    event.stopPropagation(); // once this is closed the page would take the key for itself
+    if (step) this.#mark(this.marked + step);
+    else if (this.found.length) this.#choose(this.found[this.marked].id);
   }
 
   #choose(id) {
-    this.dialog.close();
+    closeDialog(this.dialog);
     this.choose(id);
   }
 }
