@@ -181,5 +181,7 @@ class RetentionSettings(_Settings):
     """Of how many of the newest scored models the scores are kept."""
     weights: int = Field(default=10, ge=1)
     """How many of the newest models are kept, beside the best on the holdout and those that labels came from."""
+    predictions_s: float = Field(default=24 * 3600.0, ge=600)
+    """How long what a model said of callers' pictures can be fetched. Must be longer than such a request takes."""
     every_s: float = Field(default=3600.0, gt=0)
     """How often the sweepers look for what is surplus."""

@@ -12,7 +12,7 @@ from shared.db import browsing
 from shared.db.browsing import Answer, Question
 from shared.db.labels import ImageLabel
 from shared.db.pool import Tx
-from shared.domain import Class, Image, LabelSource, Split
+from shared.domain import Class, Image, LabelSource, Split, TaskKind
 
 _CORRECTION = "correction"
 
@@ -44,6 +44,8 @@ def chronicle(tx: Tx, image: Image, label: ImageLabel | None, classes: Sequence[
 def _asked(question: Question) -> Entry:
     if question.kind == Split.HOLDOUT:
         text = _("Chosen to measure on, and asked.")
+    elif question.kind == TaskKind.AUDIT:
+        text = _("Asked about to check the model's label.")
     elif question.strategy == "asked_again":
         text = _("Asked again, on somebody's wish.")
     elif question.round == 0:

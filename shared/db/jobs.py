@@ -101,6 +101,16 @@ def finish(tx: Tx, job: Job) -> bool:
     return tx.one(_Q["finish"], {"id": job.id, "fence": job.fence}) is not None
 
 
+def set_result(tx: Tx, job: Job, result: Mapping[str, Any]) -> None:
+    """What the job found; the caller ends the job in the same transaction."""
+    tx.run(_Q["set_result"], {"id": job.id, "result": json.dumps(dict(result))})
+
+
+def results(tx: Tx, round_id: RoundId, kind: JobKind) -> list[Mapping[str, Any]]:
+    """What the finished jobs of a round found, those that said something."""
+    return [row["result"] for row in tx.all(_Q["results"], {"round_id": round_id, "kind": kind.value})]
+
+
 def retry_later(tx: Tx, job: Job, *, error: str, delay_s: float) -> bool:
     params = {"id": job.id, "fence": job.fence, "error": error, "delay_s": delay_s}
     return tx.one(_Q["retry_later"], params) is not None
@@ -138,9 +148,10 @@ def to_wake(tx: Tx, *, patience_s: float) -> list[WakeUp]:
     return [_wakeup(row) for row in tx.all(_Q["to_wake"], {"patience_s": patience_s})]
 
 
-def next_due(tx: Tx, kinds: Sequence[JobKind]) -> JobId | None:
-    """A queued job of these kinds that could be claimed now."""
-    row = tx.one(_Q["next_due"], {"kinds": [kind.value for kind in kinds]})
+def next_due(tx: Tx, first: Sequence[JobKind], then: Sequence[JobKind]) -> JobId | None:
+    """A queued job that could be claimed now: of the kinds in ``first`` if there is one, else of those in ``then``."""
+    params = {"first": [kind.value for kind in first], "then": [kind.value for kind in then]}
+    row = tx.one(_Q["next_due"], params)
     return None if row is None else JobId(row["id"])
 
 
@@ -152,9 +163,18 @@ def get(tx: Tx, job_id: JobId) -> Job:
     return _job(row)
 
 
-def newest(tx: Tx, *, project_id: ProjectId | None = None, state: JobState | None = None, limit: int = 50) -> list[Job]:
-    """The newest first."""
-    return [_job(row) for row in tx.all(_Q["list_jobs"], {"project_id": project_id, "state": state, "limit": limit})]
+def newest(
+    tx: Tx,
+    *,
+    project_id: ProjectId | None = None,
+    state: JobState | None = None,
+    kinds: Sequence[JobKind] | None = None,
+    limit: int = 50,
+) -> list[Job]:
+    """The newest first; ``kinds`` None: of every kind."""
+    of_kinds = None if kinds is None else [kind.value for kind in kinds]
+    params = {"project_id": project_id, "state": state, "kinds": of_kinds, "limit": limit}
+    return [_job(row) for row in tx.all(_Q["list_jobs"], params)]
 
 
 def running_s(tx: Tx, job_id: JobId) -> float | None:

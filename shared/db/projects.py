@@ -8,7 +8,7 @@ from dataclasses import asdict, fields
 
 from shared.db.pool import Row, Tx
 from shared.db.sql import queries
-from shared.domain import Class, ClassId, Project, ProjectId, ProjectSettings, ProjectState, RoundMode
+from shared.domain import AuditFailed, Class, ClassId, Project, ProjectId, ProjectSettings, ProjectState, RoundMode
 from shared.errors import Conflict, Invalid, NotFound
 
 _Q = queries("projects")
@@ -36,6 +36,8 @@ def _project(row: Row) -> Project:
         settings=settings_from_json(row["settings"]),
         stop_reason=row["stop_reason"],
         created_at=row["created_at"],
+        labelling_rest=row["labelling_rest"],
+        audit_failed=None if row["audit_failed"] is None else AuditFailed(**row["audit_failed"]),
     )
 
 
@@ -98,6 +100,14 @@ def running(tx: Tx) -> list[ProjectId]:
 
 def set_state(tx: Tx, project_id: ProjectId, state: ProjectState, stop_reason: str | None = None) -> None:
     tx.run(_Q["set_state"], {"id": project_id, "state": state.value, "stop_reason": stop_reason})
+
+
+def set_labelling_rest(tx: Tx, project_id: ProjectId, on: bool) -> None:
+    tx.run(_Q["set_labelling_rest"], {"id": project_id, "on": on})
+
+
+def set_audit_failed(tx: Tx, project_id: ProjectId, failed: AuditFailed) -> None:
+    tx.run(_Q["set_audit_failed"], {"id": project_id, "failed": json.dumps(asdict(failed))})
 
 
 def set_settings(tx: Tx, project_id: ProjectId, settings: ProjectSettings) -> Project:

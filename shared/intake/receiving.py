@@ -2,41 +2,32 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 
 import anyio
 from anyio import to_thread
-from starlette.requests import ClientDisconnect, Request
-from starlette.types import Message
+from starlette.requests import Request
 
 from shared.db import events, imports, projects
 from shared.db.imports import ImportId
 from shared.domain import ClassId, ProjectId, Split
 from shared.errors import Conflict, Invalid, Retryable, WinnowError
+from shared.intake.gate import Gate, boundary, pieces
 from shared.intake.ingest import Destination, FileStatus, Ingest, Intake
-from shared.intake.multipart import boundary_of, read_parts
+from shared.intake.multipart import read_parts
 from shared.system import System
 from shared.telemetry import logger
-from shared.web import Problem, streams_body
+from shared.web import streams_body
 
 log = logger(__name__)
 MAX_FILES = 10_000
 """Of one request: their results are held until its end."""
-SILENCE_S = 60.0
-"""A client that sends nothing for so long is taken to have gone."""
 THREADS = 8
 """Requests whose files are checked and stored at the same time. Apart from other endpoints' threads, which so stay
 free however much is uploaded."""
 RECEIVING = 16
 """Requests that are read at the same time, each holding one file; others wait."""
-PATIENCE_S = 30.0
-CLOSING_S = 3.0
-"""How long uploads may go on once the service was told to end."""
-TICK_S = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,34 +38,11 @@ class Sender:
     part_of: ImportId | None = None
 
 
-class Gate:
-    """How many uploads go on at the same time in this process."""
-
-    def __init__(self) -> None:
-        self.threads = anyio.CapacityLimiter(THREADS)
-        self.open_until = math.inf
-        self._receiving = anyio.Semaphore(RECEIVING)
-
-    def close(self) -> None:
-        """Break uploads off soon. Their clients are told what was stored; may be called in a signal handler."""
-        self.open_until = time.monotonic() + CLOSING_S
-
-    async def enter(self) -> None:
-        """Raises ``Retryable`` if no upload ends for a long time."""
-        with anyio.move_on_after(PATIENCE_S):
-            await self._receiving.acquire()
-            return
-        raise Retryable("too many uploads at the same time")
-
-    def leave(self) -> None:
-        self._receiving.release()
-
-
 class Receiver:
     """Takes uploads in for one process."""
 
     def __init__(self, system: System, *, max_file_bytes: int, max_pixels: int, decode_memory_bytes: int) -> None:
-        self.gate = Gate()
+        self.gate = Gate(receiving=RECEIVING, threads=THREADS)
         self._system = system
         self._max_file_bytes = max_file_bytes
         self.ingest = Ingest(system, max_pixels=max_pixels, decode_memory_bytes=decode_memory_bytes)
@@ -86,18 +54,18 @@ class Receiver:
         ``Invalid`` for a malformed body or one without files, ``Retryable``. What is in ``intake`` then is stored.
         """
         streams_body(request)
-        boundary = _boundary(request)
+        between = boundary(request)
         await self.gate.enter()
         try:
-            await self._read(request, boundary, to, intake)
+            await self._read(request, between, to, intake)
         finally:
             self.gate.leave()
             with anyio.CancelScope(shield=True):
                 await to_thread.run_sync(_conclude, self._system, to, sender, intake)
 
-    async def _read(self, request: Request, boundary: bytes, to: Destination, intake: Intake) -> None:
-        async with aclosing(_pieces(request, self.gate)) as pieces:
-            async for parts in read_parts(pieces, boundary, max_file_bytes=self._max_file_bytes):
+    async def _read(self, request: Request, between: bytes, to: Destination, intake: Intake) -> None:
+        async with aclosing(pieces(request, self.gate)) as body:
+            async for parts in read_parts(body, between, max_file_bytes=self._max_file_bytes):
                 if len(intake.results) + len(parts) > MAX_FILES:
                     raise Invalid(f"a request may bring {MAX_FILES:,} files at most; those after these were not read")
                 await to_thread.run_sync(self.ingest.take, to, parts, intake, limiter=self.gate.threads)
@@ -122,46 +90,6 @@ def nudge(system: System, project_id: ProjectId) -> None:
         system.rounds.nudge(project_id)
     except (Retryable, Conflict) as error:
         log.warning("round.nudge_failed", project_id=project_id, error=str(error))
-
-
-def _boundary(request: Request) -> bytes:
-    try:
-        return boundary_of(request.headers.get("content-type", ""))
-    except Invalid as error:
-        raise Problem(
-            status=415, kind="unsupported-media-type", title="Unsupported media type", detail=str(error)
-        ) from None
-
-
-async def _pieces(request: Request, gate: Gate) -> AsyncGenerator[bytes, None]:
-    """The body as it arrives.
-
-    Raises ``ClientDisconnect``, ``Problem`` (408) when the client falls silent, ``Retryable`` when the service is
-    about to end.
-    """
-    heard = time.monotonic()
-    while True:
-        message: Message | None = None
-        with anyio.move_on_after(TICK_S):
-            message = await request.receive()
-        now = time.monotonic()
-        if now > gate.open_until:
-            raise Retryable("the service is shutting down")
-        if message is None:
-            if now - heard > SILENCE_S:
-                raise _silent()
-            continue
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        heard = now
-        yield message.get("body", b"")
-        if not message.get("more_body", False):
-            return
-
-
-def _silent() -> Problem:
-    detail = f"nothing came for {SILENCE_S:.0f} seconds"
-    return Problem(status=408, kind="request-timeout", title="Request timeout", detail=detail)
 
 
 def _conclude(system: System, to: Destination, sender: Sender, intake: Intake) -> None:

@@ -18,6 +18,8 @@ Key layout::
     projects/<project>/scores/<checkpoint>/<shard>/probabilities.npy  float32 (n, classes)
     projects/<project>/scores/<checkpoint>/<shard>/features.npy       float32 (n, D)
     projects/<project>/scores/<checkpoint>/<shard>/members.npy        float16 (n, members, classes), committees only
+    projects/<project>/predictions/<name>/<number>                  a picture that a caller sent, until it is predicted
+    projects/<project>/predictions/<name>/result-<fence>.json       what the model says, see ``shared.predicting``
 """
 
 from __future__ import annotations
@@ -139,6 +141,16 @@ def scores_prefix(project: ProjectId, checkpoint: CheckpointId, shard: ShardId) 
 def scores_of(project: ProjectId, checkpoint: CheckpointId) -> str:
     """The prefix of every score of a checkpoint."""
     return f"projects/{project}/scores/{checkpoint}/"
+
+
+def prediction_prefix(project: ProjectId, name: str) -> str:
+    """``name``: 32 hexadecimal digits, of the request's own."""
+    return f"projects/{project}/predictions/{name}/"
+
+
+def predictions_of(project: ProjectId) -> str:
+    """The prefix of everything that callers sent to be predicted, and of the answers."""
+    return f"projects/{project}/predictions/"
 
 
 def attempts_of(project: ProjectId) -> str:

@@ -127,6 +127,8 @@ def manage(stack: Running, project: DigitsProject, folder: Path) -> None:
         (image,) = client._call("GET", f"/v1/projects/{project.id}/images?limit=1").json()["items"]
         for part in ("", "/content", "/prediction"):
             client._call("GET", f"/v1/projects/{project.id}/images/{image['id']}{part}")
+        file = client._call("GET", f"/v1/projects/{project.id}/images/{image['id']}/content").content
+        assert client.predict(project.id, [("copy.png", file)], [image["id"]])["failed"] == 0
         for form in ("csv", "zip"):
             client.export(project.id, form, folder / f"export.{form}")
 

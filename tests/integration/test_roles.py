@@ -62,6 +62,7 @@ def test_every_table_has_been_thought_of() -> None:
         ("scorer", "DELETE FROM events"),
         ("scorer", "CREATE TABLE mine (id int)"),
         ("ui", "TRUNCATE annotations"),
+        ("ui", "DELETE FROM jobs"),
     ],
 )
 def test_what_a_service_has_no_business_with_is_refused(

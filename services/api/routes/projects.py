@@ -81,6 +81,17 @@ def start_project(project_id: ProjectPath, caller: Manager, system: SystemPart) 
         return ProjectSummary.of(system.rounds.start(tx, ProjectId(project_id), caller.actor))
 
 
+@router.post("/{project_id}/label-rest", summary="Have people label what is left", responses=errors(404, 409))
+def label_rest(project_id: ProjectPath, caller: Manager, system: SystemPart) -> ProjectSummary:
+    """Opens tasks for everything in the pool that has no label, a person's or the model's, the most uncertain first.
+
+    The project runs until nothing is left; no model is trained and no stopping rule is asked meanwhile. 409 if it was
+    never started, or if nothing is left.
+    """
+    with system.ledger.transaction() as tx:
+        return ProjectSummary.of(system.rounds.label_rest(tx, ProjectId(project_id), caller.actor))
+
+
 @router.post("/{project_id}/pause", summary="Pause", responses=errors(404, 409))
 def pause_project(project_id: ProjectPath, caller: Manager, system: SystemPart) -> ProjectSummary:
     """Hands out no more tasks and begins no more work. Answers to tasks already handed out are still taken."""

@@ -1,8 +1,8 @@
-"""Uploading images: the one endpoint that reads its body as it arrives, and so the one that is asynchronous."""
+"""Uploading images: an endpoint that reads its body as it arrives."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from anyio import to_thread
 from fastapi import APIRouter, Query, Request
@@ -13,6 +13,7 @@ from services.api.problems import errors
 from services.api.schemas.images import UploadOut
 from shared.domain import ProjectId, Split
 from shared.errors import WinnowError
+from shared.intake.gate import FILES_BODY
 from shared.intake.ingest import Intake
 from shared.intake.receiving import Sender, destination
 from shared.web import Problem, problem_from
@@ -25,22 +26,9 @@ SplitQuery = Annotated[
 ClassQuery = Annotated[
     str | None, Query(alias="class", max_length=200, description="A class: all files of this request are labelled so.")
 ]
-_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {"files": {"type": "array", "items": {"type": "string", "format": "binary"}}},
-                }
-            }
-        },
-    }
-}
 
 
-@router.post("", summary="Upload images", responses=errors(404, 408, 415), openapi_extra=_BODY)
+@router.post("", summary="Upload images", responses=errors(404, 408, 415), openapi_extra=FILES_BODY)
 async def upload_images(
     project_id: ProjectPath,
     request: Request,

@@ -26,6 +26,12 @@ SELECT id FROM projects WHERE state = 'running' ORDER BY id;
 -- name: set_state
 UPDATE projects SET state = %(state)s, stop_reason = %(stop_reason)s WHERE id = %(id)s;
 
+-- name: set_labelling_rest
+UPDATE projects SET labelling_rest = %(on)s WHERE id = %(id)s;
+
+-- name: set_audit_failed
+UPDATE projects SET audit_failed = %(failed)s::jsonb WHERE id = %(id)s;
+
 -- name: set_settings
 UPDATE projects SET settings = %(settings)s::jsonb WHERE id = %(id)s RETURNING *;
 

@@ -8,6 +8,19 @@ WHERE NOT EXISTS (SELECT 1 FROM labels l WHERE l.image_id = t.image_id)
 ON CONFLICT (image_id) WHERE state IN ('open', 'leased') DO NOTHING
 RETURNING id;
 
+-- name: insert_random
+-- Random images of the pool that have no label and that nobody is asked about, spread evenly between the queries.
+INSERT INTO tasks (project_id, round_id, image_id, kind, priority, strategy)
+SELECT %(project_id)s, %(round_id)s, drawn.id, 'query', (row_number() OVER () - 0.5) * %(spread)s / %(count)s, 'random'
+FROM (
+    SELECT i.id FROM images i
+    WHERE i.project_id = %(project_id)s AND i.split = 'pool' AND i.state = 'ready'
+      AND NOT EXISTS (SELECT 1 FROM labels l WHERE l.image_id = i.id)
+      AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.image_id = i.id AND t.state IN ('open', 'leased', 'skipped'))
+    ORDER BY hashint8extended(i.id, %(seed)s), i.id LIMIT %(count)s
+) AS drawn
+ON CONFLICT (image_id) WHERE state IN ('open', 'leased') DO NOTHING;
+
 -- name: supersede_open
 -- A new selection replaces the questions that nobody holds, but those that a person wants asked again.
 UPDATE tasks SET state = 'superseded'
