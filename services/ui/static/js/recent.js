@@ -1,42 +1,64 @@
-/** The last answers, to look back at and to take back. */
+/** One's own answers, the last of them to be seen and taken back, all of them to look back at. */
 
 import { make, show } from "./dom.js";
+import { get } from "./http.js";
 
-export const DEPTH = 10;
+const SHOWN = 10;
 
 export class Recent {
-  /** `choose(answer)` is called for the one that is clicked. Answers are `{key, annotation_id?, class_id, image, ...}`. */
-  constructor(section, list, classes, choose) {
+  /**
+   * `choose(answer)` is called for the one that is clicked. Answers are `{key, annotation_id?, class_id, image, ...}`,
+   * the newest last.
+   */
+  constructor(project, section, list, classes, choose) {
+    this.path = `/v1/projects/${project}/history`;
     this.section = section;
     this.list = list;
     this.classes = new Map(classes.map((one) => [one.id, one]));
     this.choose = choose;
     this.answers = [];
+    this.hasOlder = true;
   }
 
   get newest() {
     return this.answers.at(-1) ?? null;
   }
 
+  find(key) {
+    return this.answers.find((one) => one.key === key);
+  }
+
   add(answer) {
-    this.answers = [...this.answers, answer].slice(-DEPTH);
-    this.#draw();
+    this.answers.push(answer);
+    this.draw();
   }
 
   /** The service has recorded it. */
   recorded(key, annotationId) {
-    const answer = this.answers.find((one) => one.key === key);
+    const answer = this.find(key);
     if (answer) answer.annotation_id = annotationId;
   }
 
   remove(key) {
     this.answers = this.answers.filter((one) => one.key !== key);
-    this.#draw();
+    this.draw();
   }
 
-  #draw() {
+  /** Ask for answers from before this page was opened. Throws `Unreachable`. */
+  async fetchOlder() {
+    if (!this.hasOlder) return;
+    const before = this.answers.find((one) => one.annotation_id)?.annotation_id;
+    const result = await get(before ? `${this.path}?before=${before}` : this.path);
+    if (!result.ok) return;
+    const known = new Set(this.answers.map((one) => one.image.id));
+    const older = result.data.answers.filter((one) => !known.has(one.image.id));
+    this.answers.unshift(...older.reverse().map((one) => ({ ...one, key: `past-${one.annotation_id}`, kind: "past" })));
+    this.hasOlder = result.data.before !== null;
+  }
+
+  draw() {
     show(this.section, this.answers.length > 0);
-    this.list.replaceChildren(...this.answers.toReversed().map((answer) => this.#item(answer)));
+    this.list.replaceChildren(...this.answers.slice(-SHOWN).reverse().map((answer) => this.#item(answer)));
   }
 
   #item(answer) {
