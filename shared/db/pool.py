@@ -7,6 +7,7 @@ dictionaries, turns the driver's errors into Winnow's, and runs hooks after its 
 
 from __future__ import annotations
 
+import select
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -166,7 +167,14 @@ class Database:
 
     @staticmethod
     def _answers(connection: psycopg2.extensions.connection) -> bool:
+        """Asks only where the server has said something meanwhile, as it does before it closes: a round trip for every
+        transaction would be a fifth of what an answer costs."""
         try:
+            if not connection.closed:
+                said = select.poll()
+                said.register(connection.fileno())
+                if not any(event & ~select.POLLOUT for _, event in said.poll(0)):
+                    return True
             with connection.cursor() as cursor:
                 cursor.execute("SELECT 1")
             return True

@@ -118,7 +118,7 @@ def test_a_broken_connection_is_replaced(migrated_database_url: str, postgres: P
         row = tx.one("SELECT pg_backend_pid() AS pid")
     assert row is not None
     with killer.transaction() as tx:
-        tx.one("SELECT pg_terminate_backend(%(pid)s)", row)
+        tx.one("SELECT pg_terminate_backend(%(pid)s, 10000)", row)
     with database.transaction() as tx:
         again = tx.one("SELECT pg_backend_pid() AS pid")
     assert again is not None and again["pid"] != row["pid"]
