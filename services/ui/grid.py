@@ -113,7 +113,7 @@ def take_page(project_id: ProjectPath, wish: PageWish, parts: PartsOf, user: Sig
         if (s := thought.get(t.image_id))
     }
     standing = parts.standings.get(project)
-    with system.database.transaction() as tx:
+    with system.database.looking() as tx:
         tasks = task_views(tx, project, leased)
         progress = my_progress(tx, standing, user)
     return Page(

@@ -91,7 +91,7 @@ def lease(project_id: ProjectPath, wish: LeaseWish, parts: PartsOf, user: Signed
     project = ProjectId(project_id)
     leased = parts.system.labelling.lease(project, user.id, count=wish.count)
     standing = parts.standings.get(project)
-    with parts.system.database.transaction() as tx:
+    with parts.system.database.looking() as tx:
         return Leased(
             tasks=task_views(tx, project, leased),
             waiting=None if leased else wait_for_image(standing),
