@@ -140,6 +140,7 @@ _SENTENCES: Mapping[str, Callable[[Data, Names], str]] = {
     "project.started": lambda data, names: _("started the project"),
     "project.paused": lambda data, names: _("paused the project"),
     "project.finished": lambda data, names: _("finished the project: %s") % data["reason"],
+    "project.labelling_rest": lambda data, names: _("let people label what is left"),
     "project.settings_changed": _settings,
     "classes.changed": lambda data, names: _("changed the classes: %s") % "; ".join(data["changes"]),
     "project.guidelines_changed": lambda data, names: _("changed the guidelines"),
@@ -147,6 +148,9 @@ _SENTENCES: Mapping[str, Callable[[Data, Names], str]] = {
     "import.announced": _announced,
     "images.asked_again": _images("had %s image asked again", "had %s images asked again"),
     "images.moved": _moved,
+    "autolabel.withdrawn": lambda data, names: (
+        _("withdrew %s labels of the model: %s") % (f"{data['labels']:,}", data["reason"])
+    ),
     "labels.imported": lambda data, names: (
         ngettext("brought in %s known label", "brought in %s known labels", int(data["labels"])) % f"{data['labels']:,}"
     ),
