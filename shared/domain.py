@@ -79,6 +79,10 @@ class TaskKind(StrEnum):
 
     QUERY = "query"
     HOLDOUT = "holdout"
+    AUDIT = "audit"
+    """The model has labelled it already, and a person is asked without being told."""
+    STREAM = "stream"
+    """It arrived once there was a model, which is unsure of it."""
 
 
 class TaskState(StrEnum):
@@ -117,6 +121,12 @@ class JobKind(StrEnum):
     TRAIN = "train"
     SCORE = "score"
     SELECT = "select"
+    PREDICT = "predict"
+
+    @property
+    def urgent(self) -> bool:
+        """Somebody waits for the answer, and no round does: workers take such a job first, in turns with the others."""
+        return self is JobKind.PREDICT
 
 
 class JobState(StrEnum):
@@ -166,12 +176,20 @@ class ProjectSettings:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     """What to train with instead of what is chosen; the names are those of ``shared.learning.recipe.Recipe``."""
 
-    strategy: str = "hybrid"
+    strategy: str = "margin"
     measure: str = "margin"
     alpha: float = 0.9
     clusters: int = 10
     strategy_options: Mapping[str, Any] = field(default_factory=dict)
     """Further options of the strategy, by the names in ``shared.selection.catalog``."""
+    stream_rate: float = 0.0
+    """Share of the images arriving once there is a model that is asked at once, as each is scored; 0: they wait for
+    the next selection as all others do."""
+    cold_start: str = "auto"
+    """How the first images are chosen; ``auto``: the most typical ones where a frozen backbone gives features before
+    there is a model, else any."""
+    cold_labels_per_class: int = 5
+    """Labels per class, on average, up to which the cold start goes on."""
 
     mode: RoundMode = RoundMode.ROLLING
     initial: int = 100
@@ -189,6 +207,26 @@ class ProjectSettings:
     """Finished when the lower end of the holdout accuracy's 95% Wilson interval reaches it."""
     max_rounds: int | None = None
     """Rounds of training after which the project is finished."""
+    stop_unsure_share: float | None = None
+    """Finished when less than this share of the images without a person's label is predicted below ``unsure_below``."""
+    unsure_below: float = 0.6
+    stop_plateau: float | None = None
+    """Finished when the best accuracy of the last ``plateau_rounds`` models exceeds that of all before by no more."""
+    plateau_rounds: int = 5
+    stop_training_error: float | None = None
+    """Finished when the training error of the newest model is not above it."""
+    stop_agreement: float | None = None
+    """Finished when the mean kappa of the last ``agreement_rounds`` pairs of successive models is this high."""
+    agreement_rounds: int = 3
+
+    auto_label: bool = False
+    """Whether the model labels what it is sure enough of."""
+    auto_label_precision: float = 0.99
+    """The share of its labels that must be right: the target for the threshold, and for the audit."""
+    auto_label_audit: float = 0.05
+    """Share of the model's labels that people are asked about without being told."""
+    auto_label_random: float = 0.2
+    """Share of each batch that is drawn at random until there are enough such labels to find the threshold by."""
     shard_size: int = 4096
     lease_seconds: int = 600
     suggestions: bool = False
@@ -211,6 +249,19 @@ class ProjectSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AuditFailed:
+    """The last audit that the model's labels failed: a later threshold for this target, or a higher one, lies above."""
+
+    threshold: float
+    target: float
+    answers: int
+    right: int
+    round_number: int
+    last_task: int
+    """Later audits belong to later labels."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Project:
     id: ProjectId
     name: str
@@ -218,6 +269,11 @@ class Project:
     settings: ProjectSettings
     stop_reason: str | None
     created_at: datetime
+    labelling_rest: bool = False
+    """People label what is left, and no more models are trained."""
+    audit_failed: AuditFailed | None = None
+    stream: Mapping[str, float] | None = None
+    """Where the stream of arriving images stands, see ``shared.selection.streams.StreamState``."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,5 @@
-"""Everything that a project knows, to take along: a CSV with provenance, and an ImageFolder archive.
+"""Everything that a project knows, to take along: a CSV with provenance, and an ImageFolder archive with its models'
+figures.
 
 An export is a picture of one moment. Its rows are read in one transaction and written to a temporary file first, and
 only then sent: somebody who downloads slowly holds a file, and no connection to the database. Nothing is whole in
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 import tempfile
 import unicodedata
@@ -46,10 +48,11 @@ COLUMNS = (
     "predicted",
     "confidence",
     "checkpoint",
+    "label_confidence",
 )
 CHUNK = 1 << 16
 IN_MEMORY = 1 << 20
-"""A CSV that is larger goes to disk."""
+"""A table that is larger goes to disk."""
 BATCH = 1000
 """Rows whose predictions are looked up together."""
 _FIRST_SUFFIX = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "GIF": ".gif", "BMP": ".bmp", "TIFF": ".tif"}
@@ -71,35 +74,43 @@ class Exporter:
 
         A text that a spreadsheet would take for a formula has an apostrophe in front.
         """
-        table, _ = self._table(project_id)
+        with self._database.transaction() as tx:
+            table, _ = self._table(tx, project_id)
         return _chunks(table)
 
     def zip(self, project_id: ProjectId) -> Iterator[bytes]:
-        """``labels.csv`` and every labelled image as ``<class>/<id>_<filename>``, stored without compression."""
-        table, classes = self._table(project_id)
-        return self._archive(project_id, table, _folders(classes))
+        """``labels.csv``, ``models.json``, and every labelled image as ``<class>/<id>_<filename>``, uncompressed.
 
-    def _table(self, project_id: ProjectId) -> tuple[IO[bytes], Sequence[Class]]:
-        """The CSV in a temporary file, at its beginning, and the classes that occur in it."""
-        file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - the iterator that reads it closes it
-        text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+        ``models.json`` is a list of every model in order of rounds, with its metrics and whether it is in use.
+        """
         with self._database.transaction() as tx:
-            classes = projects.classes(tx, projects.get(tx, project_id).id)
-            predictions = _Predictions(tx, self._store, project_id, classes)
-            writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore")
-            writer.writeheader()
-            rows = labels.export(tx, project_id)
-            while batch := list(islice(rows, BATCH)):
-                found = predictions.of(batch)
-                writer.writerows(_cells(row, found.get(row["id"], {})) for row in batch)
+            table, classes = self._table(tx, project_id)
+            models = _models(tx, project_id)
+        return self._archive(project_id, table, models, _folders(classes))
+
+    def _table(self, tx: Tx, project_id: ProjectId) -> tuple[IO[bytes], Sequence[Class]]:
+        """The CSV in a temporary file, at its beginning, and the classes that occur in it."""
+        classes = projects.classes(tx, projects.get(tx, project_id).id)
+        predictions = _Predictions(tx, self._store, project_id, classes)
+        file = _temporary()
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+        writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore")
+        writer.writeheader()
+        rows = labels.export(tx, project_id)
+        while batch := list(islice(rows, BATCH)):
+            found = predictions.of(batch)
+            writer.writerows(_cells(row, found.get(row["id"], {})) for row in batch)
         text.detach()
         file.seek(0)
         return file, classes
 
-    def _archive(self, project_id: ProjectId, table: IO[bytes], folders: Mapping[str, str]) -> Iterator[bytes]:
+    def _archive(
+        self, project_id: ProjectId, table: IO[bytes], models: IO[bytes], folders: Mapping[str, str]
+    ) -> Iterator[bytes]:
         archive = ZipStream(compress_type=ZIP_STORED)
-        with table:
+        with table, models:
             archive.add(_read(table), "labels.csv", compress_type=ZIP_DEFLATED)
+            archive.add(_read(models), "models.json", compress_type=ZIP_DEFLATED)
             yield from archive.all_files()
             table.seek(0)
             text = io.TextIOWrapper(table, encoding="utf-8", newline="")
@@ -154,6 +165,37 @@ class _Predictions:
         }
 
 
+def _models(tx: Tx, project_id: ProjectId) -> IO[bytes]:
+    """``models.json`` in a temporary file, at its beginning. One model at a time is in memory: a confusion matrix of a
+    thousand classes is large."""
+    used = rounds.promoted(tx, project_id)
+    file = _temporary()
+    between = b"[\n"
+    for row in rounds.export(tx, project_id):
+        model = _model(row, in_use=used is not None and used.id == row["id"])
+        file.write(between + json.dumps(model, ensure_ascii=False).encode())
+        between = b",\n"
+    file.write(b"\n]\n" if between == b",\n" else b"[]\n")
+    file.seek(0)
+    return file
+
+
+def _model(row: Row, *, in_use: bool) -> dict[str, Any]:
+    promoted_at: datetime | None = row["promoted_at"]
+    return {
+        "checkpoint_id": row["id"],
+        "round": row["number"],
+        "labels": row["labels"],
+        "arch": row["arch"],
+        "mode": row["metrics"].get("mode"),
+        "in_use": in_use,
+        "promoted_at": promoted_at.isoformat() if promoted_at else None,
+        "created_at": row["created_at"].isoformat(),
+        "sha256": bytes(row["sha256"]).hex(),
+        "metrics": row["metrics"],
+    }
+
+
 def _cells(row: Row, prediction: Row) -> dict[str, Any]:
     at: datetime | None = row["labelled_at"]
     return {
@@ -178,7 +220,7 @@ def _cell(text: str) -> str:
 
 def _folders(classes: Sequence[Class]) -> dict[str, str]:
     """The folder of each class by the label in the CSV: safe on every system, and different from each other there."""
-    taken: set[str] = {"labels.csv"}
+    taken: set[str] = {"labels.csv", "models.json"}
     folders: dict[str, str] = {}
     for one in classes:
         name = _safe(one.name, 100) or "class"
@@ -208,6 +250,10 @@ def _safe(name: str, limit: int) -> str:
         kept = f"{dot}{extension}" if stem and len(extension) <= 10 else ""
         plain = plain[: limit - len(kept)].rstrip(" .") + kept
     return f"_{plain}" if _RESERVED.fullmatch(plain) else plain
+
+
+def _temporary() -> IO[bytes]:
+    return tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)
 
 
 def _read(file: IO[bytes]) -> Iterator[bytes]:

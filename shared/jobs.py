@@ -59,10 +59,10 @@ class Ledger:
         with self._database.transaction() as tx:
             return rows.claim(tx, job_id, worker=worker, lease_s=lease_s)
 
-    def next_due(self, kinds: Sequence[JobKind]) -> JobId | None:
-        """A job that an idle worker could claim now, whatever became of its wake-up."""
+    def next_due(self, first: Sequence[JobKind], then: Sequence[JobKind] = ()) -> JobId | None:
+        """A job that an idle worker could claim now, whatever became of its wake-up; kinds in ``first`` go first."""
         with self._database.transaction() as tx:
-            return rows.next_due(tx, kinds)
+            return rows.next_due(tx, first, then)
 
     def heartbeat(self, job: Job, *, lease_s: float, progress: float, detail: Mapping[str, Any]) -> bool:
         """Renew the lease and show progress (0 to 1). False: stop, the job is no longer this worker's."""

@@ -14,7 +14,19 @@ from dataclasses import dataclass
 from shared.db import events, flags, labels, projects, tasks
 from shared.db.pool import Tx
 from shared.db.tasks import Lease
-from shared.domain import Annotation, AnnotationId, ClassId, FlagId, ImageId, PassOn, ProjectId, Task, TaskId, UserId
+from shared.domain import (
+    Annotation,
+    AnnotationId,
+    ClassId,
+    FlagId,
+    ImageId,
+    PassOn,
+    ProjectId,
+    Task,
+    TaskId,
+    TaskKind,
+    UserId,
+)
 from shared.errors import Conflict, Invalid, NotFound, Retryable, StaleFence, WinnowError
 from shared.jobs import Ledger
 from shared.metrics import TASK_ANSWER_SECONDS, TASK_HELD_SECONDS, TASKS_ANSWERED, TASKS_LEASED
@@ -115,7 +127,7 @@ class Labelling:
             annotation = tasks.add_annotation(tx, task, user_id, class_id, key=key, duration_ms=duration_ms)
             labels.put_human(tx, annotation)
         _measure(task, annotation)
-        self._nudge(project_id)
+        self._follow_up(project_id, task)
         return Submitted(annotation=annotation, replayed=False)
 
     def submit_many(
@@ -237,6 +249,15 @@ class Labelling:
         """Note that the holder is being shown what the model suggests: their answers will say so."""
         with self._ledger.transaction() as tx:
             tasks.note_suggested(tx, user_id, shown)
+
+    def _follow_up(self, project_id: ProjectId, task: Task) -> None:
+        """What an answer sets off. The answer itself is committed: if this fails, the next scoring does it."""
+        if task.kind is TaskKind.AUDIT:
+            try:
+                self._rounds.audited(project_id)
+            except (Retryable, Conflict) as error:
+                log.warning("autolabel.judge_failed", project_id=project_id, error=str(error))
+        self._nudge(project_id)
 
     def _nudge(self, project_id: ProjectId) -> None:
         """Let the round move on if this answer made it due; at most a few times a second per project.

@@ -46,6 +46,9 @@ IMAGES_EMBEDDED = Counter("winnow_images_embedded_total", "Images decoded into a
 for _result in ("ready", "unreadable"):
     IMAGES_EMBEDDED.labels(_result)
 IMAGES_SCORED = Counter("winnow_images_scored_total", "Images for which probabilities were computed.")
+IMAGES_PREDICTED = Counter("winnow_images_predicted_total", "Pictures that callers asked about, by result.", ["result"])
+for _result in ("predicted", "failed"):
+    IMAGES_PREDICTED.labels(_result)
 TRAINING_EPOCH = Gauge("winnow_training_epoch", "Epochs done of the last training here.", ["project"])
 TRAINING_LOSS = Gauge("winnow_training_loss", "Loss on the training images after the last epoch.", ["project"])
 TRAINING_ACCURACY = Gauge(

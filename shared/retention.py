@@ -1,5 +1,5 @@
 """Deletes what was computed and is of no more use: old scores and models, trainings that came to nothing, packs in a
-form that the project has left. Never an image, a view of one, or a label.
+form that the project has left, predictions that callers have long had. Never an image, a view of one, or a label.
 
 The order makes a crash harmless. First the row is marked, so that nobody begins to use what is about to go; then the
 objects go; then the row says that they are gone. A process that dies between leaves a marked row, and the next run goes
@@ -20,15 +20,18 @@ from shared.db.pool import Database, Tx
 from shared.db.retention import Part, Spent
 from shared.domain import JobId, Project, ProjectId
 from shared.settings import RetentionSettings
-from shared.store.base import Entry, Store, attempts_of, scores_of, shards_of, trainings_of
+from shared.store.base import Entry, Store, attempts_of, predictions_of, scores_of, shards_of, trainings_of
 from shared.telemetry import logger
 
 log = logger(__name__)
 BATCH = 200
 """Objects deleted while the lock is held once: some seconds of a slow store."""
 _PAGE = 200
+_MOST_ROWS = 10_000
+"""Rows of predictions that a run deletes."""
 _DERIVED = re.compile(
-    r"projects/\d+/(scores/\d+/\d+/[^/]+|checkpoints/\d+-\d+/[^/]+|shards/\d+/(pixels|features)-[^/]+|trainings/\d+/[^/]+)"
+    r"projects/\d+/(scores/\d+/\d+/[^/]+|checkpoints/\d+-\d+/[^/]+|shards/\d+/(pixels|features)-[^/]+"
+    r"|trainings/\d+/[^/]+|predictions/[0-9a-f]{32}/[^/]+)"
 )
 """Whatever else goes wrong, a key of another form is never deleted."""
 _ATTEMPT = re.compile(r"(projects/\d+/checkpoints/(\d+)-\d+/)[^/]+")
@@ -62,6 +65,7 @@ class Retention:
         self._database = database
         self._store = store
         self._keep = {Part.SCORES: settings.scores, Part.WEIGHTS: settings.weights}
+        self._keep_predictions_s = settings.predictions_s
         self.every_s = settings.every_s
         """Seconds between two runs of a sweeper."""
 
@@ -91,6 +95,7 @@ class Retention:
                 return False
             for part, keep in self._keep.items():
                 rows.retire(tx, part, [spent.id for spent in rows.surplus(tx, part, keep)])
+            rows.delete_predictions(tx, keep_s=self._keep_predictions_s, most=_MOST_ROWS)
         return True
 
     def _delete(self, heap: _Heap) -> Iterator[Pruned]:
@@ -133,6 +138,11 @@ class Retention:
                 what="packs of another form",
                 surplus=partial(self._other_packs, project_id=project.id),
             )
+            yield _Heap(
+                project_id=project.id,
+                what="predictions of long ago",
+                surplus=partial(self._old_predictions, project_id=project.id),
+            )
 
     def _checkpoint_heap(self, part: Part, spent: Spent) -> _Heap:
         prefix = spent.key if part is Part.WEIGHTS else scores_of(spent.project_id, spent.id)
@@ -161,6 +171,13 @@ class Retention:
         named = {f"pixels-{settings.pixels_variant}.npy", f"{features}.npy", f"{features}.json"}
         for entry in self._derived(shards_of(project_id)):
             if entry.key.rpartition("/")[2] not in named:
+                yield entry
+
+    def _old_predictions(self, tx: Tx, project_id: ProjectId) -> Iterator[Entry]:
+        """Results, and pictures that were left: of requests that nobody got to ask, or whose job failed."""
+        before, under_way = rows.old_predictions(tx, project_id, keep_s=self._keep_predictions_s)
+        for entry in self._derived(predictions_of(project_id)):
+            if entry.modified < before and entry.key.split("/")[3] not in under_way:
                 yield entry
 
     def _derived(self, prefix: str) -> Iterator[Entry]:

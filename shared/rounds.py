@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from shared import arriving, autolabelling, evidence
+from shared.arriving import Arrivals
+from shared.autolabelling import Predictions
 from shared.db import events, images, jobs, labels, projects, tasks
 from shared.db import rounds as rows
 from shared.db.images import ImageCounts
@@ -41,11 +44,18 @@ from shared.domain import (
 )
 from shared.errors import Conflict, Invalid
 from shared.jobs import Ledger
+from shared.selection.summary import PoolSummary
+from shared.stopping import first_met
 from shared.telemetry import logger
 
 log = logger(__name__)
 DEFAULT_HOLDOUT = 200
 """Enough for an interval of 4 points either way at 90% accuracy; more must be asked for, since labels cost money."""
+
+
+REST_AT_ONCE = 10_000
+"""Tasks that are opened at once where people label all that is left."""
+MOST_UNCERTAIN_FIRST = "least_confidence"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +80,16 @@ class TrainedModel:
     metrics: Mapping[str, Any]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """What the scoring of a shard found of the images that no person has labelled."""
+
+    summary: PoolSummary
+    predictions: Predictions
+    arrivals: Arrivals | None = None
+    """Of a shard that came while a model was there, in a project with a stream."""
+
+
 class Rounds:
     """Moves projects on. Holds no state of its own."""
 
@@ -91,8 +111,33 @@ class Rounds:
             raise Invalid("upload images to the pool before starting the project")
         if project.state is ProjectState.DRAFT:
             self._draw_holdout(tx, project, counts)
+        if project.state is ProjectState.FINISHED:
+            projects.set_labelling_rest(tx, project_id, False)
         projects.set_state(tx, project_id, ProjectState.RUNNING)
         events.record(tx, project_id, actor, "project.started")
+        self.advance(tx, project_id)
+        return projects.get(tx, project_id)
+
+    def label_rest(self, tx: Tx, project_id: ProjectId, actor: str) -> Project:
+        """Ask people about everything in the pool that has no label, the most uncertain first; train no more models.
+
+        No stopping rule ends it before the pool is exhausted; starting the finished project again does. Raises
+        ``Conflict`` for a project that was never started, or where nothing is left to label.
+        """
+        project = projects.lock(tx, project_id)
+        current = rows.latest(tx, project_id)
+        if current is None:
+            raise Conflict("start the project first: its images are not prepared yet")
+        if project.labelling_rest and project.state is ProjectState.RUNNING:
+            return project
+        if not images.count_candidates(tx, project_id, 1) and not tasks.any_live(tx, project_id):
+            raise Conflict("nothing is left to label: every image of the pool has a label or was skipped")
+        projects.set_labelling_rest(tx, project_id, True)
+        projects.set_state(tx, project_id, ProjectState.RUNNING)
+        events.record(tx, project_id, actor, "project.labelling_rest")
+        if current.state in (RoundState.LABELLING, RoundState.DONE):
+            again = rows.select_again(tx, current.id)
+            self._ask_select(tx, projects.get(tx, project_id), current, attempt=again)
         self.advance(tx, project_id)
         return projects.get(tx, project_id)
 
@@ -133,7 +178,7 @@ class Rounds:
         images.mark_embedded(tx, shard_id, unreadable)
         current = rows.latest(tx, job.project_id)
         if current and current.checkpoint_id is not None:
-            self._ask_score(tx, current, current.checkpoint_id, shard_id)
+            self._ask_score(tx, current, current.checkpoint_id, shard_id, arrived=True)
         self.advance(tx, job.project_id)
 
     def trained(self, tx: Tx, job: Job, model: TrainedModel) -> Checkpoint | None:
@@ -159,9 +204,23 @@ class Rounds:
         self.advance(tx, project.id)
         return checkpoint
 
-    def scored(self, tx: Tx, job: Job) -> None:
-        """A shard's probabilities are in the store."""
+    def scored(self, tx: Tx, job: Job, found: Scored | None = None) -> None:
+        """A shard's probabilities are in the store, and ``found`` of its images: the model's labels are renewed."""
+        if found is not None:
+            project = projects.lock(tx, job.project_id)
+            jobs.set_result(tx, job, {"pool": found.summary.to_dict()})
+            current = rows.latest(tx, job.project_id)
+            if current and current.checkpoint_id == job.payload["checkpoint_id"] and current.checkpoint_id is not None:
+                project = autolabelling.judge(tx, project)
+                autolabelling.apply(tx, project, current.checkpoint_id, found.predictions)
+                if found.arrivals is not None:
+                    arriving.take_in(tx, project, current.id, found.arrivals)
         self.advance(tx, job.project_id)
+
+    def audited(self, project_id: ProjectId) -> None:
+        """A person was asked about a label of the model and has answered."""
+        with self._ledger.transaction() as tx:
+            autolabelling.judge(tx, projects.lock(tx, project_id))
 
     def selected(self, tx: Tx, job: Job, strategy: str, picks: Sequence[Pick]) -> None:
         """Open tasks for the picks, in their order, in place of the open ones that nobody holds."""
@@ -174,6 +233,11 @@ class Rounds:
             NewTask(image_id=pick.image_id, priority=float(rank), strategy=strategy, score=pick.score)
             for rank, pick in enumerate(picks, start=1)
         ]
+        at_random = int(job.payload.get("random", 0))
+        if at_random:  # first, so that they are a random sample of all there is
+            tasks.add_random(
+                tx, project.id, current.id, count=at_random, spread=len(new) + 1, seed=int(job.payload["seed"])
+            )
         opened = tasks.add(tx, project.id, current.id, new)
         log.info("round.selected", project_id=project.id, round=current.number, opened=opened, replaced=replaced)
         self._enter(tx, current, RoundState.LABELLING)
@@ -193,6 +257,8 @@ class Rounds:
         current = rows.latest(tx, project.id)
         if current is None:
             return self._cold_start(tx, project)
+        if project.settings.stream_rate and current.checkpoint_id is not None:
+            self._seal(tx, project, tail=True)  # what arrived since the last step is not left waiting for a round
         if current.state is RoundState.DONE:
             return self._next_round(tx, project, current)
         if current.state is RoundState.SCORING:
@@ -234,10 +300,13 @@ class Rounds:
         if jobs.unfinished(tx, current.id, JobKind.SCORE) or current.checkpoint_id is None:
             return False
         rows.mark_scored(tx, current.checkpoint_id)
-        reason = self._stop_reason(tx, project, current)
-        if reason is not None:
-            self._finish(tx, project, current, reason)
+        audits = autolabelling.owed(tx, project)
+        met = first_met(evidence.gather(tx, project, current, audits_owed=audits))
+        if met is not None and not project.labelling_rest:
+            self._finish(tx, project, current, met.text)
             return False
+        if audits:
+            autolabelling.ask(tx, project, current, audits, spread=self._wanted(tx, project, current))
         self._enter(tx, current, RoundState.SELECTING)
         self._ask_select(tx, project, current, attempt=0)
         return True
@@ -246,14 +315,14 @@ class Rounds:
         """Whether people have answered what this round waits for."""
         if not tasks.any_live(tx, project.id):
             return True
-        if project.settings.mode is RoundMode.STRICT:
+        if project.settings.mode is RoundMode.STRICT or project.labelling_rest:
             return False
         wanted = project.settings.initial if current.number == 0 else project.settings.batch_size
         return labels.count_new(tx, project.id, current.labels_at, wanted) >= wanted
 
     def _after_labelling(self, tx: Tx, project: Project, current: Round) -> bool:
-        """On to the next round if anything was learnt; else ask for more, or stop if there is nothing more."""
-        if labels.counts(tx, project.id).trainable > current.labels:
+        """On to the next round if there is anything to learn; else ask for more, or stop if there is nothing more."""
+        if not project.labelling_rest and labels.counts(tx, project.id).trainable > current.labels:
             self._enter(tx, current, RoundState.DONE)
             return True
         self._seal(tx, project, tail=True)
@@ -265,22 +334,6 @@ class Rounds:
             return True
         self._finish(tx, project, current, "pool exhausted: every image is labelled or was skipped")
         return False
-
-    def _stop_reason(self, tx: Tx, project: Project, current: Round) -> str | None:
-        """The stopping rule that is met, with its evidence; None to go on."""
-        settings = project.settings
-        spent = labels.counts(tx, project.id).human
-        if settings.label_budget is not None and spent >= settings.label_budget:
-            return f"label budget: {spent} of {settings.label_budget} labels"
-        if settings.target_accuracy is not None and current.checkpoint_id is not None:
-            low = rows.checkpoint(tx, current.checkpoint_id).metrics.get("accuracy_low")
-            if low is not None and low >= settings.target_accuracy:
-                return f"target accuracy: at least {low:.3f} on the holdout, target {settings.target_accuracy}"
-        if settings.max_rounds is not None and current.number >= settings.max_rounds:
-            return f"rounds: {current.number} of {settings.max_rounds}"
-        if not images.count_candidates(tx, project.id, 1) and not tasks.any_live(tx, project.id):
-            return "pool exhausted: every image is labelled or was skipped"
-        return None
 
     def _finish(self, tx: Tx, project: Project, current: Round, reason: str) -> None:
         self._enter(tx, current, RoundState.DONE)
@@ -320,7 +373,9 @@ class Rounds:
                 ),
             )
 
-    def _ask_score(self, tx: Tx, current: Round, checkpoint_id: CheckpointId, shard_id: ShardId) -> None:
+    def _ask_score(
+        self, tx: Tx, current: Round, checkpoint_id: CheckpointId, shard_id: ShardId, *, arrived: bool = False
+    ) -> None:
         self._ledger.enqueue(
             tx,
             NewJob(
@@ -328,11 +383,13 @@ class Rounds:
                 project_id=current.project_id,
                 round_id=current.id,
                 unique_key=f"score:{checkpoint_id}:{shard_id}",
-                payload={"checkpoint_id": checkpoint_id, "shard_id": shard_id},
+                payload={"checkpoint_id": checkpoint_id, "shard_id": shard_id, "arrived": arrived},
             ),
         )
 
     def _ask_select(self, tx: Tx, project: Project, current: Round, *, attempt: int) -> None:
+        count = REST_AT_ONCE if project.labelling_rest else self._wanted(tx, project, current)
+        at_random = autolabelling.random_share(tx, project, count)
         self._ledger.enqueue(
             tx,
             NewJob(
@@ -342,8 +399,10 @@ class Rounds:
                 unique_key=f"select:{current.id}:{attempt}",
                 payload={
                     "checkpoint_id": current.checkpoint_id,
-                    "count": self._wanted(tx, project, current),
+                    "count": count - at_random,
                     "seed": project.settings.seed * 100_003 + current.number * 101 + attempt,
+                    **({"random": at_random} if at_random else {}),
+                    **({"strategy": MOST_UNCERTAIN_FIRST} if project.labelling_rest else {}),
                 },
             ),
         )

@@ -145,11 +145,14 @@ class ApiSettings(_Settings):
 
 
 class UiSettings(_Settings):
-    """``WINNOW_UI_*``."""
+    """``WINNOW_UI_*``. The limits of uploads are those of the api."""
 
     model_config = SettingsConfigDict(env_prefix="WINNOW_UI_")
     host: str = "127.0.0.1"
     port: int = 8080
+    max_file_bytes: int = 64 * 1024 * 1024
+    max_pixels: int = 50_000_000
+    decode_memory_bytes: int = 1280 * 1024 * 1024
     session_hours: int = 12
     secure_cookies: bool = False
     """True behind TLS."""
@@ -178,5 +181,7 @@ class RetentionSettings(_Settings):
     """Of how many of the newest scored models the scores are kept."""
     weights: int = Field(default=10, ge=1)
     """How many of the newest models are kept, beside the best on the holdout and those that labels came from."""
+    predictions_s: float = Field(default=24 * 3600.0, ge=600)
+    """How long what a model said of callers' pictures can be fetched. Must be longer than such a request takes."""
     every_s: float = Field(default=3600.0, gt=0)
     """How often the sweepers look for what is surplus."""

@@ -113,6 +113,7 @@ class Worker:
         self._stopping = threading.Event()  # no further jobs
         self._interrupt = threading.Event()  # the running job must end now
         self._running: _Running | None = None
+        self._urgent_before = False  # whether the last job was of an urgent kind
         self._turned_at = time.monotonic()
         self._connected = False
         for kind in self._handlers:  # series that are there from the start: a rate needs a first value
@@ -206,23 +207,32 @@ class Worker:
         if job is None:  # done, not due, or another's: the ledger will wake somebody if need be
             subscription.ack(delivery)
         elif self._handlers[job.kind].long:
-            self._running = _Running(self, job, None)
+            self._start(job, None)
             subscription.ack(delivery)
             subscription.pause()
         else:
-            self._running = _Running(self, job, delivery)
+            self._start(job, delivery)
 
     def _look(self, subscription: Subscription) -> None:
-        """Start a job that is due though nobody was heard to call: sent while this worker was away, say."""
+        """Start a job that is due though nobody was heard to call: sent while this worker was away, say.
+
+        After every job this comes before the bus is listened to, so it decides what is done next while work is queued.
+        """
+        in_turn = [kind for kind in self._handlers if kind.urgent is not self._urgent_before]
+        others = [kind for kind in self._handlers if kind.urgent is self._urgent_before]
         try:
-            due = self._ledger.next_due(list(self._handlers))
+            due = self._ledger.next_due(in_turn, others)
             job = due and self._ledger.claim(due, worker=self._name, lease_s=self._settings.lease_s)
         except Retryable as error:
             log.warning("job.look_failed", error=str(error))
             return
         if job:
-            self._running = _Running(self, job, None)
+            self._start(job, None)
             subscription.pause()
+
+    def _start(self, job: Job, delivery: Delivery | None) -> None:
+        self._urgent_before = job.kind.urgent
+        self._running = _Running(self, job, delivery)
 
     def _settle(self, subscription: Subscription, running: _Running) -> None:
         if running.delivery is not None:

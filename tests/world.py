@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import SecretStr
 
+from shared.autolabelling import Predictions
 from shared.db import images, jobs, labels, projects, tasks, users
 from shared.domain import (
     Class,
@@ -27,7 +29,8 @@ from shared.domain import (
     User,
 )
 from shared.errors import NotFound
-from shared.rounds import Pick, TrainedModel
+from shared.rounds import Pick, Scored, TrainedModel
+from shared.selection.summary import map_summary
 from shared.settings import BusSettings, DatabaseSettings, StoreSettings
 from shared.system import System, assemble
 
@@ -123,11 +126,26 @@ class World:
             self.system.ledger.finish(tx, job)
             self.system.rounds.trained(tx, job, model)
 
-    def do_score(self) -> None:
+    def do_score(self, confidence: float = 0.5, column: int = 0, previous: int | None = None) -> None:
+        """The model says of every image that no person has labelled that it is of the class ``column``, so surely;
+        the model before had said ``previous``."""
         job = self.next_job(JobKind.SCORE)
         with self.system.ledger.transaction() as tx:
+            shard_id = job.payload["shard_id"]
+            ids = np.array([image_id for image_id, _ in images.unanswered(tx, shard_id)], np.int64)
+            said = np.full((len(ids), len(self.classes)), 1 - confidence, np.float32)
+            said[:, column] = confidence
+            before = None if previous is None else np.eye(len(self.classes), dtype=np.float32)[[previous] * len(ids)]
+            below = projects.get(tx, self.id).settings.unsure_below
+            predictions = Predictions(
+                shard_id=shard_id,
+                ids=ids,
+                columns=np.full(len(ids), column),
+                confidences=said[:, column],
+            )
+            found = Scored(summary=map_summary(said, before, unsure_below=below), predictions=predictions)
             self.system.ledger.finish(tx, job)
-            self.system.rounds.scored(tx, job)
+            self.system.rounds.scored(tx, job, found)
 
     def answer(self, count: int, user: User | None = None) -> int:
         """Lease and answer up to ``count`` tasks; returns how many there were."""

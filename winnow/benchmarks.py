@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from inspect import signature
 from pathlib import Path
@@ -40,16 +40,28 @@ def run_benchmark(
         raise Invalid(f"the benchmark {name!r} has no option {', '.join(sorted(strange))}")
     with console.status(f"running {name}"):
         rows = BENCHMARKS[name](**(options or {}))
+    report(name, rows, json_file, console)
+
+
+def report(name: str, rows: Sequence[Row], json_file: Path | None, console: Console) -> None:
+    """Print the rows, and write them to the file if there is one."""
     table = Table(title=f"{name} ({machine()})")
-    for column in ("case", "what", "figure", "of the limit", "peer"):
+    for column in ("case", "what", "figure", "goal", "of the limit", "peer"):
         table.add_column(column)
     for row in rows:
-        table.add_row(row.case, row.metric, f"{row.value:,.4g} {row.unit}", _to_limit(row), _to_peer(row))
+        table.add_row(row.case, row.metric, f"{row.value:,.4g} {row.unit}", _goal(row), _to_limit(row), _to_peer(row))
     console.print(table)
     if json_file is not None:
-        report = {"name": name, "machine": machine(), "rows": [asdict(row) for row in rows]}
-        json_file.write_text(json.dumps(report, indent=1))
+        content = {"name": name, "machine": machine(), "rows": [asdict(row) for row in rows]}
+        json_file.write_text(json.dumps(content, indent=1))
         console.print(f"written to {json_file}")
+
+
+def _goal(row: Row) -> str:
+    if row.goal is None:
+        return ""
+    met = row.value <= row.goal if row.better == "lower" else row.value >= row.goal
+    return f"{row.goal:,.4g} {row.unit}: {'met' if met else 'missed'}"
 
 
 def _to_limit(row: Row) -> str:

@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from pydantic import ValidationError
@@ -20,7 +20,7 @@ from shared import telemetry
 from shared.domain import ProjectSettings
 from shared.errors import Invalid, WinnowError
 from shared.settings import TelemetrySettings
-from winnow import arch_commands, care_commands, dead_commands, model_commands
+from winnow import arch_commands, care_commands, dead_commands, model_commands, simulate_commands
 from winnow.target import (
     DEFAULT_DATA,
     DatabaseOption,
@@ -49,6 +49,7 @@ app.add_typer(dead_commands.app, name="dead")
 app.add_typer(model_commands.app, name="models")
 care_commands.register(app)
 arch_commands.register(app)
+simulate_commands.register(app)
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
@@ -173,85 +174,6 @@ def doctor(
         console.print_json(json.dumps(found))
     if failed:
         sys.exit(1)
-
-
-@app.command()
-def simulate(
-    data: Annotated[Path, typer.Argument(help="Folder or .zip of train/<class>/* and test/<class>/*.")],
-    arch: str = DEFAULTS.arch,
-    mode: Annotated[str, typer.Option(help="scratch, finetune, head or ridge.")] = DEFAULTS.train_mode,
-    strategy: str = DEFAULTS.strategy,
-    initial: Annotated[int, typer.Option(help="Random labels to begin with.")] = DEFAULTS.initial,
-    batch: Annotated[int, typer.Option(help="Labels per round.")] = DEFAULTS.batch_size,
-    rounds: Annotated[int, typer.Option(help="Trainings.")] = 6,
-    seed: int = 0,
-    measure: Annotated[str, typer.Option(help="Hybrid's uncertainty measure.")] = DEFAULTS.measure,
-    alpha: Annotated[float, typer.Option(help="Hybrid's share of the batch by uncertainty alone.")] = DEFAULTS.alpha,
-    clusters: Annotated[int, typer.Option(help="Hybrid's number of clusters.")] = DEFAULTS.clusters,
-    image_size: Annotated[int | None, typer.Option(help="Side in pixels.")] = None,
-    channels: Annotated[int, typer.Option(help="1 grey, 3 colour.")] = DEFAULTS.channels,
-    epochs: Annotated[int | None, typer.Option(help="Chosen by the data if not given.")] = None,
-    recipe: Annotated[
-        list[str] | None, typer.Option(help="NAME=VALUE of what to train with, as in docs/learning.md; repeatable.")
-    ] = None,
-    weights: Annotated[Path | None, typer.Option(help="File of pretrained weights.")] = None,
-    weights_dir: Annotated[Path | None, typer.Option(envvar="WINNOW_WEIGHTS_DIR")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Write the figures to this file, as JSON.")] = None,
-) -> None:
-    """Run the loop in one process, the data set's own labels answering, and measure it on its test images."""
-    from winnow.simulate import SimulateOptions
-    from winnow.simulate import simulate as run_simulate
-
-    options = SimulateOptions(
-        data=data,
-        arch=arch,
-        mode=mode,
-        strategy=strategy,
-        initial=initial,
-        batch=batch,
-        rounds=rounds,
-        seed=seed,
-        measure=measure,
-        alpha=alpha,
-        clusters=clusters,
-        image_size=image_size,
-        channels=channels,
-        epochs=epochs,
-        recipe=dict(_setting(one) for one in recipe or []),
-        weights=weights,
-        weights_dir=weights_dir,
-        device=device,
-    )
-    seen = 0
-
-    def show(row: dict[str, float]) -> None:
-        nonlocal seen
-        if not seen:
-            names = f"{'labels':>6}  {'accuracy':>8}  {'macro F1':>8}  {'train s':>7}  {'score s':>7}  {'select s':>8}"
-            console.print(names)
-        seen += 1
-        console.print(
-            f"{row['labels']:>6}  {row['accuracy']:>8.4f}  {row['macro_f1']:>8.4f}  {row['train_s']:>7.2f}  "
-            f"{row['score_s']:>7.2f}  {row['select_s']:>8.3f}"
-        )
-
-    result = run_simulate(options, show)
-    console.print(f"area under the learning curve: {result['aulc']:.4f}")
-    if out is not None:
-        out.write_text(json.dumps(result, indent=1))
-        console.print(f"written to {out}")
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    """``name=value``: the value as JSON where it is some, else as a word."""
-    name, sign, value = text.partition("=")
-    if not sign:
-        raise Invalid(f"{text!r} is not NAME=VALUE")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
 
 
 @app.command(name="import")

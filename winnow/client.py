@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ _BY_STATUS: Mapping[int, type[WinnowError]] = {
     503: Retryable,
     504: Retryable,
 }
+
+
+WAIT_S = 30.0
+"""How long the api is asked to wait for predictions before it answers."""
 
 
 def _checked(response: httpx.Response) -> httpx.Response:
@@ -111,6 +116,10 @@ class Client(_Http):
     def start(self, project_id: int) -> dict[str, Any]:
         return dict(self._call("POST", f"/v1/projects/{project_id}/start").json())
 
+    def label_rest(self, project_id: int) -> dict[str, Any]:
+        """Have people label what has no label. Raises ``Conflict`` where nothing is left."""
+        return dict(self._call("POST", f"/v1/projects/{project_id}/label-rest").json())
+
     def pause(self, project_id: int) -> dict[str, Any]:
         return dict(self._call("POST", f"/v1/projects/{project_id}/pause").json())
 
@@ -140,6 +149,29 @@ class Client(_Http):
     def model_file(self, project_id: int, checkpoint_id: int, name: str) -> bytes:
         """``model.safetensors`` or ``checkpoint.json`` of a model."""
         return self._call("GET", f"/v1/projects/{project_id}/checkpoints/{checkpoint_id}/{name}").content
+
+    def predict(
+        self,
+        project_id: int,
+        files: Iterable[tuple[str, bytes]] = (),
+        image_ids: Sequence[int] = (),
+        patience_s: float = 600.0,
+    ) -> dict[str, Any]:
+        """What the model in use says of (filename, bytes) pairs and of images of the project, at most 100 together.
+
+        Waits until it has said so. Raises ``Conflict`` if there is no model or it fails, ``Retryable`` if no scorer
+        got to it within ``patience_s`` seconds.
+        """
+        deadline = time.monotonic() + patience_s
+        parts = [("files", (name, body)) for name, body in files]
+        params = {"wait_s": min(patience_s, WAIT_S), "image_id": list(image_ids)}
+        answer = self._call("POST", f"/v1/projects/{project_id}/predict", params=params, files=parts or None)
+        while answer.status_code == httpx.codes.ACCEPTED:
+            if time.monotonic() > deadline:
+                raise Retryable(f"{answer.json()['detail']}; is a scorer at work?")
+            time.sleep(float(answer.headers["Retry-After"]))
+            answer = self._call("GET", answer.headers["Location"])
+        return dict(answer.json())
 
     def cancel_job(self, project_id: int, job_id: int) -> dict[str, Any]:
         """End a job that waits or runs; ``requeue`` begins it again. Raises ``Conflict`` if it has ended."""

@@ -1,4 +1,4 @@
-"""``winnow models``: which there are, which is in use, how two compare, and taking one along."""
+"""``winnow models``: which there are, which is in use, how two compare, what one says, and taking one along."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from winnow.target import DEFAULT_DATA, DataOption, KeyOption, UrlOption, client
 if TYPE_CHECKING:
     from winnow.client import Client
 
-app = typer.Typer(no_args_is_help=True, help="Models: list, compare, promote, roll back, export.")
+app = typer.Typer(no_args_is_help=True, help="Models: list, compare, promote, roll back, ask, export.")
 console = Console(highlight=False)
 ProjectArgument = Annotated[str, typer.Argument(help="Name or id of the project.")]
 ModelArgument = Annotated[int, typer.Argument(help="Number of the model, as `winnow models list` shows it.")]
 FORMATS = ("onnx", "torchscript", "safetensors")
+AT_ONCE = 25
+"""Files in memory together, in one request."""
 
 
 @app.command("list")
@@ -95,6 +97,32 @@ def compare(
             one["name"], *(("" if v is None else f"{v:.3f}") for v in (one["a"], one["b"], one["difference"]))
         )
     console.print(table)
+
+
+@app.command()
+def predict(
+    project: ProjectArgument,
+    files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="Pictures; they don't join it.")],
+    data: DataOption = DEFAULT_DATA,
+    url: UrlOption = None,
+    key: KeyOption = None,
+) -> None:
+    """Ask the model in use about pictures: a line each with the file, its class and the confidence, between tabs.
+
+    A file that can't be read has the reason there, and the command ends with 1.
+    """
+    failed = 0
+    with client_of(url, key, data) as client:
+        found = client.project(project)["id"]
+        for first in range(0, len(files), AT_ONCE):
+            some = files[first : first + AT_ONCE]
+            answer = client.predict(found, [(path.name, path.read_bytes()) for path in some])
+            failed += answer["failed"]
+            for path, said in zip(some, answer["results"], strict=True):
+                confidence = said["error"] if said["class"] is None else f"{said['confidence']:.4f}"
+                typer.echo(f"{path}\t{said['class'] or ''}\t{confidence}")
+    if failed:
+        raise typer.Exit(1)
 
 
 @app.command()

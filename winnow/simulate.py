@@ -7,7 +7,7 @@ measured here is what a project would do in strict mode. The test set plays the 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,36 +17,47 @@ import numpy.typing as npt
 
 from shared.domain import ProjectSettings
 from shared.errors import Invalid
-from shared.imaging import to_pixels
-from shared.learning import archs, backbones
-from shared.learning.config import CNNS, ON_FEATURES, SCRATCH, LearnConfig
+from shared.learning import archs
+from shared.learning.config import CNNS, ON_FEATURES, LearnConfig
 from shared.learning.metrics import evaluate
 from shared.learning.model import Model
-from shared.learning.predict import embed, pick_device, predict
+from shared.learning.predict import pick_device, predict, predict_members
 from shared.learning.train import Extras, Fitted, fit
-from shared.selection import registry
-from shared.selection.base import Selection, ShardScores, Strategy
-from shared.weights import find_weights
-from winnow.datasets import Dataset, Item, open_dataset
+from shared.selection import catalog, registry
+from shared.selection.base import Labelled, Selection, ShardScores, Strategy
+from winnow.datasets import open_dataset
+from winnow.inputs import Inputs, prepare
 
 _DEFAULTS = ProjectSettings()
+DEFAULT = "default"
+"""In place of a strategy: what a project does that says nothing of how to choose, its cold start included."""
 Row = dict[str, Any]
+OnRound = Callable[[Row], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SimulateOptions:
-    """One simulated project. ``rounds`` trainings: the first on ``initial`` random labels, each next on ``batch`` more.
+    """One simulated project. ``rounds`` trainings: the first on ``initial`` labels, each next on ``batch`` more; or one
+    at each number of labels in ``budgets``.
 
-    ``image_size`` None: a project's default for the CNN, the size it was trained on for a backbone.
+    ``cold_start`` chooses the first labels and goes on up to ``cold_labels_per_class``, on average; so that strategies
+    can be compared, all begin at random unless it says otherwise.
+    ``image_size`` None: a project's default for the CNN, the size it was trained on for a backbone. ``pool``,
+    ``imbalance`` and ``duplicates``: see ``winnow.variants``; drawn by ``data_seed``, so that all ``seed`` meet the
+    same pool. ``validation``: measure on this share of the training images, and leave the test set alone.
     """
 
     data: Path
     arch: str = _DEFAULTS.arch
     mode: str = _DEFAULTS.train_mode
     strategy: str = _DEFAULTS.strategy
+    strategy_options: Mapping[str, Any] = field(default_factory=dict)
+    cold_start: str = registry.COLD_START
+    cold_labels_per_class: int = 0
     initial: int = _DEFAULTS.initial
     batch: int = _DEFAULTS.batch_size
     rounds: int = 6
+    budgets: tuple[int, ...] | None = None
     seed: int = 0
     image_size: int | None = None
     channels: int = _DEFAULTS.channels
@@ -55,10 +66,12 @@ class SimulateOptions:
     batch_norm: bool = _DEFAULTS.batch_norm
     dropout: float = _DEFAULTS.dropout
     recipe: Mapping[str, Any] = field(default_factory=dict)
-    measure: str = _DEFAULTS.measure
-    alpha: float = _DEFAULTS.alpha
-    clusters: int = _DEFAULTS.clusters
     shard_size: int = _DEFAULTS.shard_size
+    pool: int | None = None
+    imbalance: float = 1.0
+    duplicates: int = 1
+    data_seed: int = 0
+    validation: float = 0.0
     weights: Path | None = None
     weights_dir: Path | None = None
     device: str | None = None
@@ -81,29 +94,61 @@ class SimulateOptions:
             recipe=self.recipe,
         )
 
+    def schedule(self) -> tuple[int, ...]:
+        """Labels at which a model is trained, ascending. Raises ``Invalid``."""
+        if self.budgets is None:
+            if min(self.initial, self.batch, self.rounds) < 1:
+                raise Invalid("initial, batch and rounds must each be at least 1")
+            return tuple(self.initial + self.batch * number for number in range(self.rounds))
+        if not self.budgets or self.budgets[0] < 1 or any(np.diff(self.budgets) < 1):
+            raise Invalid("budgets are numbers of labels from 1 on, each above the one before it")
+        return self.budgets
 
-def simulate(options: SimulateOptions, on_round: Callable[[Row], None] | None = None) -> Row:
+    def settings(self) -> ProjectSettings:
+        """What decides how images are chosen, as a project has it; those of a new project for ``DEFAULT``."""
+        if self.strategy == DEFAULT:
+            if self.strategy_options:
+                raise Invalid(
+                    f"{DEFAULT} takes no options: name the strategy to set {', '.join(self.strategy_options)}"
+                )
+            return ProjectSettings(train_mode=self.mode)
+        return ProjectSettings(
+            train_mode=self.mode,
+            strategy=self.strategy,
+            strategy_options=self.strategy_options,
+            cold_start=self.cold_start,
+            cold_labels_per_class=self.cold_labels_per_class,
+        )
+
+
+def own_options(strategy: str) -> Collection[str]:
+    """Names of the options that a strategy has; ``DEFAULT`` has none. Raises ``Invalid`` for one that isn't there."""
+    return () if strategy == DEFAULT else catalog.entry(strategy).options
+
+
+def simulate(options: SimulateOptions, on_round: OnRound | None = None, inputs: Inputs | None = None) -> Row:
     """Run the loop and return what ``--out`` writes.
 
     ``{dataset, arch, mode, strategy, seed, rounds: [{labels, accuracy, macro_f1, per_class, train_s, score_s,
     select_s}], aulc}``: accuracies are shares of the test set, ``per_class`` goes by class name,
     times are seconds (``score_s`` of the first round holds the backbone's features of everything), ``aulc`` is the
-    area under the curve of accuracy over labels divided by its width. Ends early when the training set is used up.
-    ``on_round`` is called with each round as soon as it is there. Raises ``Invalid`` and ``Permanent``.
+    area under the curve of accuracy over labels divided by its width. With near-duplicates in the pool a round also has
+    ``distinct``, the different pictures among the labelled. Ends early when the training set is used up. ``on_round``
+    is called with each round as soon as it is there. ``inputs`` that were prepared before are used as they are.
+    Raises ``Invalid`` and ``Permanent``.
     """
-    if min(options.initial, options.batch, options.rounds) < 1:
-        raise Invalid("initial, batch and rounds must each be at least 1")
-    config = options.learn_config()
-    strategy = registry.make(options.strategy, measure=options.measure, alpha=options.alpha, clusters=options.clusters)
-    with open_dataset(options.data) as dataset:
-        loop = _Loop(options, config, strategy, dataset)
-        rounds: list[Row] = []
-        for row in loop.run():
-            rounds.append(row)
-            if on_round is not None:
-                on_round(row)
+    schedule, config, settings = options.schedule(), options.learn_config(), options.settings()
+    registry.from_settings(settings)  # refuses names and options that there aren't before anything is read
+    if inputs is None:
+        with open_dataset(options.data) as dataset:
+            inputs = prepare(options, dataset)
+    rounds: list[Row] = []
+    for row in _Loop(options, config, settings, inputs).run(schedule):
+        rounds.append(row)
+        if on_round is not None:
+            on_round(row)
     return {
-        "dataset": dataset.name,
+        "dataset": inputs.dataset,
         "arch": options.arch,
         "mode": options.mode,
         "strategy": options.strategy,
@@ -121,63 +166,31 @@ def aulc(labels: Sequence[int], accuracy: Sequence[float]) -> float:
 
 
 class _Loop:
-    """The state of one run: what the model reads of every image, and which of them are labelled."""
+    """The state of one run: which of the images are labelled."""
 
-    def __init__(self, options: SimulateOptions, config: LearnConfig, strategy: Strategy, dataset: Dataset) -> None:
-        self.options, self.config, self.strategy, self.dataset = options, config, strategy, dataset
+    def __init__(
+        self, options: SimulateOptions, config: LearnConfig, settings: ProjectSettings, inputs: Inputs
+    ) -> None:
+        self.options, self.config, self.settings, self.inputs = options, config, settings, inputs
         self.device = pick_device(options.device)
-        started = time.perf_counter()
-        self.backbone_id: str | None = None
-        self.x, self.test_x = self._inputs(dataset.train), self._inputs(dataset.test)
-        self.pretrained = self._weights() if config.mode != SCRATCH else None
         self.on_features = config.mode in ON_FEATURES
-        if self.on_features:
-            self._embed_all()
-        self.prepare_s = time.perf_counter() - started if self.on_features else 0.0
-        self.y, self.test_y = (_labels(items) for items in (dataset.train, dataset.test))
-        self.labelled = np.zeros(len(self.y), dtype=bool)
+        self.labelled = np.zeros(len(inputs.y), dtype=bool)
 
-    def _inputs(self, items: Sequence[Item]) -> npt.NDArray[Any]:
-        size, channels = self.config.image_size, self.config.channels
-        return np.stack([self._pixels(item, size, channels) for item in items])
-
-    def _pixels(self, item: Item, size: int, channels: int) -> npt.NDArray[np.uint8]:
-        try:
-            return to_pixels(self.dataset.read(item), size=size, channels=channels)
-        except Invalid as error:
-            raise Invalid(f"{item.path}: {error}") from error
-
-    def _weights(self) -> bytes:
-        arch = self.config.arch
-        return find_weights(
-            arch,
-            url=archs.info(arch).weights_url,
-            weights_dir=self.options.weights_dir,
-            explicit=self.options.weights,
-        )
-
-    def _embed_all(self) -> None:
-        assert self.pretrained is not None
-        backbone = backbones.load(self.config.arch, self.pretrained, self.device)
-        self.x, self.test_x = (embed(backbone, pixels, device=self.device) for pixels in (self.x, self.test_x))
-        self.backbone_id = backbone.id
-
-    def run(self) -> Iterator[Row]:
+    def run(self, schedule: Sequence[int]) -> Iterator[Row]:
         """A record for each training."""
-        self._ask(registry.make(registry.COLD_START), self.options.initial, round_number=0, model=None)
+        self._ask(schedule[0], round_number=0, model=None)
         model: Model | None = None
-        for number in range(1, self.options.rounds + 1):
+        for number in range(1, len(schedule) + 1):
             started = time.perf_counter()
-            fitted = self._train(model)
-            model = fitted.model
+            model = self._train(model).model
             trained = time.perf_counter()
             row = self._measure(model) | {
                 "train_s": trained - started,
-                "score_s": self.prepare_s if number == 1 else 0.0,
+                "score_s": self.inputs.prepare_s if number == 1 else 0.0,
                 "select_s": 0.0,
             }
-            if number < self.options.rounds and not self.labelled.all():
-                score_s, row["select_s"] = self._ask(self.strategy, self.options.batch, number, model)
+            if number < len(schedule) and not self.labelled.all():
+                score_s, row["select_s"] = self._ask(schedule[number] - row["labels"], number, model)
                 row["score_s"] += score_s
                 yield row
             else:
@@ -185,50 +198,78 @@ class _Loop:
                 return
 
     def _train(self, previous: Model | None) -> Fitted:
+        x, recipe = self.inputs.x, self.config.recipe
+        learns_from_unlabelled = bool(recipe.get("pseudo_labels") or recipe.get("consistency"))
         return fit(
-            self.x[self.labelled],
-            self.y[self.labelled],
-            n_classes=len(self.dataset.classes),
+            x[self.labelled],
+            self.inputs.y[self.labelled],
+            n_classes=len(self.inputs.classes),
             config=self.config,
             device=self.device,
             extras=Extras(
-                unlabelled=self.x[~self.labelled],
-                class_names=self.dataset.classes,
-                pretrained=None if self.on_features else self.pretrained,
+                unlabelled=x[~self.labelled] if learns_from_unlabelled else None,  # a copy of nearly everything
+                class_names=self.inputs.classes,
+                pretrained=self.inputs.pretrained,
                 previous=previous,
-                backbone_id=self.backbone_id,
+                backbone_id=self.inputs.backbone_id,
             ),
         )
 
     def _measure(self, model: Model) -> Row:
-        measured = evaluate(predict(model, self.test_x, device=self.device)[0], self.test_y)
-        return {
+        measured = evaluate(predict(model, self.inputs.test_x, device=self.device)[0], self.inputs.test_y)
+        row = {
             "labels": int(self.labelled.sum()),
             "accuracy": measured["accuracy"],
             "macro_f1": measured["macro_f1"],
-            "per_class": dict(zip(self.dataset.classes, measured["per_class"], strict=True)),
+            "per_class": dict(zip(self.inputs.classes, measured["per_class"], strict=True)),
         }
+        if self.options.duplicates > 1:
+            row["distinct"] = len(np.unique(self.inputs.original[self.labelled]))
+        return row
 
-    def _ask(self, strategy: Strategy, k: int, round_number: int, model: Model | None) -> tuple[float, float]:
+    def _ask(self, k: int, round_number: int, model: Model | None) -> tuple[float, float]:
         """Score the unlabelled images, select and let the oracle answer. Seconds of scoring and of selecting."""
         started = time.perf_counter()
-        shards = list(self._shards(model))
+        known, classes = int(self.labelled.sum()), len(self.inputs.classes)
+        strategy = registry.scheduled(self.settings, known, classes, has_model=model is not None)
+        shards = list(self._shards(model, strategy))
+        labelled = self._labelled(model, strategy)
         scored = time.perf_counter()
         # The cold start depends on the seed alone, so that all strategies begin with the same images.
         rng = np.random.default_rng([self.options.seed, round_number])
-        selection: Selection = strategy.select(lambda: shards, k, rng)
+
+        def source() -> Iterator[ShardScores]:
+            return (self._with_features(shard) for shard in shards)
+
+        selection: Selection = strategy.select(source, k, rng, labelled)
         self.labelled[selection.ids] = True
         return scored - started, time.perf_counter() - scored
 
-    def _shards(self, model: Model | None) -> Iterator[ShardScores]:
+    def _shards(self, model: Model | None, strategy: Strategy) -> Iterator[ShardScores]:
         free = np.flatnonzero(~self.labelled)
         for start in range(0, len(free), self.options.shard_size):
             ids = free[start : start + self.options.shard_size]
             if model is None:
                 yield ShardScores(ids)
+            elif strategy.needs.members:
+                said = predict_members(model, self.inputs.x[ids], device=self.device, seed=start)
+                yield ShardScores(ids, said.probabilities, None if self.on_features else said.features, said.members)
             else:
-                yield ShardScores(ids, *predict(model, self.x[ids], device=self.device))
+                probabilities, features = predict(model, self.inputs.x[ids], device=self.device)
+                yield ShardScores(ids, probabilities, None if self.on_features else features)
 
+    def _with_features(self, shard: ShardScores) -> ShardScores:
+        """A backbone's features lie in the inputs already: they are looked up pass by pass, and not all held."""
+        if not self.on_features:
+            return shard
+        return ShardScores(shard.ids, shard.probabilities, self.inputs.x[shard.ids], shard.members)
 
-def _labels(items: Sequence[Item]) -> npt.NDArray[np.int64]:
-    return np.array([item.label for item in items], dtype=np.int64)
+    def _labelled(self, model: Model | None, strategy: Strategy) -> Labelled:
+        ids = np.flatnonzero(self.labelled)
+        features: npt.NDArray[np.float32] | None = None
+        if strategy.needs.labelled_features:
+            if self.on_features:
+                features = self.inputs.x[ids]
+            elif model is not None:
+                features = predict(model, self.inputs.x[ids], device=self.device)[1]
+        return Labelled(ids, self.inputs.y[ids], len(self.inputs.classes), features)

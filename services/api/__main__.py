@@ -54,7 +54,12 @@ def main() -> None:
         server_header=False,
         timeout_graceful_shutdown=DRAIN_S,
     )
-    server = _Server(config, app.state.gate.close)
+
+    def close_gates() -> None:
+        app.state.receiver.gate.close()
+        app.state.predict_gate.close()
+
+    server = _Server(config, close_gates)
     # Once it has shut down, uvicorn raises the signal that it caught again; left alone that would skip what follows.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     sweeper.start()

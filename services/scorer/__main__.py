@@ -1,15 +1,16 @@
-"""``python -m services.scorer``: a worker for embed, score and select jobs."""
+"""``python -m services.scorer``: a worker for embed, score, select and predict jobs."""
 
 from __future__ import annotations
 
 from services.scorer.embed import EmbedHandler
 from services.scorer.models import Models
+from services.scorer.predict import PredictHandler
 from services.scorer.score import ScoreHandler
 from services.scorer.select import SelectHandler
 from shared.learning.predict import pick_device
 from shared.settings import WorkerSettings
 from shared.system import from_environment
-from shared.worker import run_worker
+from shared.worker import Handler, run_worker
 
 
 def main() -> None:
@@ -17,7 +18,13 @@ def main() -> None:
     settings = WorkerSettings()
     models = Models(system.store, pick_device(settings.device), settings.weights_dir)
     parts = (system.ledger, system.rounds, system.store)
-    run_worker(system, [EmbedHandler(*parts, models), ScoreHandler(*parts, models), SelectHandler(*parts)], settings)
+    handlers: list[Handler] = [
+        EmbedHandler(*parts, models),
+        ScoreHandler(*parts, models),
+        SelectHandler(*parts),
+        PredictHandler(system.ledger, system.store, models),
+    ]
+    run_worker(system, handlers, settings)
 
 
 if __name__ == "__main__":

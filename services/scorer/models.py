@@ -1,4 +1,4 @@
-"""The models that a scorer has in memory: the newest checkpoint and the backbones, loaded once."""
+"""The models that a scorer has in memory: the checkpoints used last and the backbones, loaded once."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ from shared.weights import find_weights
 if TYPE_CHECKING:
     import torch
 
+KEPT = 2
+"""Checkpoints in memory: shards are scored with the newest one while callers ask the promoted one."""
+
 
 class Models:
     """Not thread-safe: a worker runs one job at a time."""
@@ -27,7 +30,8 @@ class Models:
         self._store = store
         self._weights_dir = weights_dir
         self._backbones: dict[str, Backbone] = {}
-        self._loaded: tuple[CheckpointId, Model] | None = None
+        self._loaded: dict[CheckpointId, Model] = {}
+        """The one used last comes last."""
 
     def backbone(self, arch: str) -> Backbone:
         """A pretrained, frozen backbone. Raises ``Permanent`` if its weights can't be had."""
@@ -38,12 +42,15 @@ class Models:
 
     def checkpoint(self, checkpoint: Checkpoint) -> Model:
         """The model of a checkpoint. Raises ``Permanent`` unless its bytes have the digest that the database says."""
-        if self._loaded is None or self._loaded[0] != checkpoint.id:
+        model = self._loaded.pop(checkpoint.id, None)
+        if model is None:
+            while len(self._loaded) >= KEPT:
+                del self._loaded[next(iter(self._loaded))]
             data = self._store.get(checkpoint.key + "model.safetensors")
             try:
                 manifest = json.loads(self._store.get(checkpoint.key + "checkpoint.json"))
             except ValueError as error:
                 raise Permanent(f"{checkpoint.key}checkpoint.json can't be read: {error}") from error
             model = from_bytes(data, manifest, expected_sha256=checkpoint.sha256, device=self.device)
-            self._loaded = (checkpoint.id, model)
-        return self._loaded[1]
+        self._loaded[checkpoint.id] = model
+        return model

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared import arrays
-from shared.db import images, projects
+from shared.db import images, labels, projects
+from shared.db.labels import Example
 from shared.db.pool import Tx
-from shared.domain import CheckpointId, ImageId, Job, JobKind, ProjectId, ProjectSettings, ShardId, ShardState
-from shared.errors import NotFound, PoolEmpty
+from shared.domain import CheckpointId, ImageId, Job, JobKind, ProjectId, ProjectSettings, ShardId, ShardState, Split
+from shared.errors import NotFound, Permanent, PoolEmpty
 from shared.jobs import Ledger
 from shared.rounds import Pick, Rounds
-from shared.selection.base import Needs, ShardScores
-from shared.selection.registry import COLD_START, from_settings, make
+from shared.selection.base import Labelled, Needs, ShardScores
+from shared.selection.registry import make, scheduled
 from shared.store.base import Store, features_key, scores_prefix
 from shared.telemetry import logger
 from shared.worker import JobContext, Publish
@@ -38,7 +40,7 @@ class _Candidates:
 
 
 class SelectHandler:
-    """Payload: ``checkpoint_id`` (None for the cold start), ``count``, ``seed``."""
+    """Payload: ``checkpoint_id`` (None for the cold start), ``count``, ``seed``; ``strategy``, if not the project's."""
 
     kind = JobKind.SELECT
     long = False
@@ -52,9 +54,17 @@ class SelectHandler:
         with self._ledger.transaction() as tx:
             settings = projects.get(tx, job.project_id).settings
             pool = _candidates(tx, job.project_id)
+            known = labels.examples(tx, job.project_id, Split.POOL)
+            n_classes = len(projects.classes(tx, job.project_id))
         checkpoint_id: CheckpointId | None = job.payload["checkpoint_id"]
-        strategy = make(COLD_START) if checkpoint_id is None else from_settings(settings)
+        named: str | None = job.payload.get("strategy")
+        strategy = (
+            make(named)
+            if named and checkpoint_id is not None
+            else scheduled(settings, len(known), n_classes, has_model=checkpoint_id is not None)
+        )
         reader = _Reader(self._store, job.project_id, checkpoint_id, settings, strategy.needs)
+        labelled = reader.labelled(known, n_classes)
 
         def shards() -> Iterator[ShardScores]:
             for candidates in pool:
@@ -64,7 +74,8 @@ class SelectHandler:
                     yield scores
 
         try:
-            chosen = strategy.select(shards, int(job.payload["count"]), np.random.default_rng(job.payload["seed"]))
+            rng = np.random.default_rng(job.payload["seed"])
+            chosen = strategy.select(shards, int(job.payload["count"]), rng, labelled)
             picks = [
                 Pick(image_id=ImageId(int(i)), score=float(s)) for i, s in zip(chosen.ids, chosen.scores, strict=True)
             ]
@@ -105,19 +116,49 @@ class _Reader:
 
     def read(self, candidates: _Candidates) -> ShardScores | None:
         """None for a shard that was embedded after the checkpoint's scoring began: the next round has it."""
-        probabilities = features = None
         try:
-            if self._needs.probabilities:
-                probabilities = self._array(candidates.shard_id, "probabilities.npy")[candidates.rows]
-            if self._needs.features:
-                features = self._array(candidates.shard_id, "features.npy")[candidates.rows]
+            columns = {
+                name: arrays.load(self._store, self._key(candidates.shard_id, name))[candidates.rows]
+                for name in ("probabilities", "features", "members")
+                if getattr(self._needs, name)
+            }
         except NotFound:
-            log.info("shard.not_scored", shard_id=candidates.shard_id, checkpoint_id=self._checkpoint_id)
+            self._not_scored(candidates.shard_id)
             return None
-        return ShardScores(ids=candidates.ids, probabilities=probabilities, features=features)
+        return ShardScores(ids=candidates.ids, **columns)
 
-    def _array(self, shard_id: ShardId, name: str) -> NDArray[np.float32]:
-        if name == "features.npy" and self._settings.on_features:
-            return arrays.load(self._store, features_key(self._project_id, shard_id, self._settings.features_variant))
-        assert self._checkpoint_id is not None  # the cold start needs neither
-        return arrays.load(self._store, scores_prefix(self._project_id, self._checkpoint_id, shard_id) + name)
+    def labelled(self, known: Sequence[Example], n_classes: int) -> Labelled:
+        """What is labelled; where the strategy reads the features too, only what has been scored."""
+        if not self._needs.labelled_features:
+            return _labelled(known, n_classes, None)
+        found: list[Example] = []
+        features: list[NDArray[np.float32]] = []
+        for shard_id, group in groupby(
+            sorted(known, key=lambda e: (e.shard_id, e.shard_row)), key=lambda e: e.shard_id
+        ):
+            examples = list(group)
+            try:
+                rows = arrays.load_rows(self._store, self._key(shard_id, "features"), [e.shard_row for e in examples])
+            except NotFound:
+                self._not_scored(shard_id)
+                continue
+            found += examples
+            features.append(rows)
+        return _labelled(found, n_classes, np.concatenate(features) if features else None)
+
+    def _not_scored(self, shard_id: ShardId) -> None:
+        log.info("shard.not_scored", shard_id=shard_id, checkpoint_id=self._checkpoint_id)
+
+    def _key(self, shard_id: ShardId, name: str) -> str:
+        if name == "features" and self._settings.on_features:
+            return features_key(self._project_id, shard_id, self._settings.features_variant)
+        if self._checkpoint_id is None:
+            raise Permanent(f"a strategy that reads {name} can't choose before there is a model")
+        return scores_prefix(self._project_id, self._checkpoint_id, shard_id) + f"{name}.npy"
+
+
+def _labelled(examples: Sequence[Example], n_classes: int, features: NDArray[np.float32] | None) -> Labelled:
+    ids = np.asarray([e.image_id for e in examples], np.int64)
+    order = np.argsort(ids)
+    classes = np.asarray([e.position for e in examples], np.int64)
+    return Labelled(ids[order], classes[order], n_classes, None if features is None else features[order])

@@ -65,7 +65,7 @@ class Gatherer:
 
     def _note(self, job: Job, settings: ProjectSettings, pool: Sequence[Example], labels_at: datetime) -> None:
         prefix = training_prefix(job.project_id, job.id)
-        rows = [(e.image_id, e.shard_id, e.shard_row, e.position) for e in pool]
+        rows = [(e.image_id, e.shard_id, e.shard_row, e.position, e.at_random) for e in pool]
         arrays.save(self._store, prefix + "examples.npy", np.asarray(rows, np.int64))
         head = {"labels_at": labels_at.isoformat(), "config": LearnConfig.from_settings(settings).to_dict()}
         self._store.put_bytes(prefix + "order.json", json.dumps(head).encode(), "application/json")
@@ -82,8 +82,14 @@ class Gatherer:
             self.forget(job)
             return None
         pool = [
-            Example(image_id=ImageId(int(i)), shard_id=ShardId(int(s)), shard_row=int(r), position=int(p))
-            for i, s, r, p in rows
+            Example(
+                image_id=ImageId(int(i)),
+                shard_id=ShardId(int(s)),
+                shard_row=int(r),
+                position=int(p),
+                at_random=any(more),
+            )
+            for i, s, r, p, *more in rows  # notes of an older version end with the position
         ]
         return pool, datetime.fromisoformat(head["labels_at"])
 
@@ -126,7 +132,8 @@ class Gatherer:
     def _examples(
         self, project_id: ProjectId, material: Material, examples: Sequence[Example], folder: Path, prefix: str
     ) -> None:
-        """Write what the model is fed, ``<prefix>x.npy``, and the columns of the classes, ``<prefix>y.npy``."""
+        """Write what the model is fed, ``<prefix>x.npy``, the columns of the classes, ``<prefix>y.npy``, and which
+        labels were drawn at random, ``<prefix>at_random.npy``."""
         ordered = sorted(examples, key=lambda e: (e.shard_id, e.shard_row))
         parts: list[NDArray[Any]] = []
         for shard_id, group in groupby(ordered, key=lambda e: e.shard_id):
@@ -134,12 +141,13 @@ class Gatherer:
             parts.append(arrays.load_rows(self._store, source, [e.shard_row for e in group]))
         np.save(folder / f"{prefix}x.npy", np.concatenate(parts))
         np.save(folder / f"{prefix}y.npy", np.asarray([e.position for e in ordered], np.int64))
+        np.save(folder / f"{prefix}at_random.npy", np.asarray([e.at_random for e in ordered], np.bool_))
 
     def _unlabelled(self, project_id: ProjectId, material: Material, folder: Path) -> None:
         """A random part of the unlabelled pool, in the order of shards; the same for the same labels."""
         with self._database.transaction() as tx:
             shards = images.shards(tx, project_id, ShardState.EMBEDDED)
-            free = {shard.id: [row for _, row in images.candidates(tx, shard.id)] for shard in shards}
+            free = {shard.id: [row for _, row in images.unanswered(tx, shard.id)] for shard in shards}
         places = [(shard, row) for shard, rows in sorted(free.items()) for row in rows]
         rng = np.random.default_rng([material.settings.seed, len(material.pool)])
         chosen = rng.permutation(len(places))[: self._most_unlabelled]

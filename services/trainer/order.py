@@ -22,8 +22,9 @@ JOURNAL = "journal"
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What to train. The folder holds ``x.npy`` and ``y.npy``, and where they are of use ``holdout_x.npy`` and
-    ``holdout_y.npy``, ``unlabelled.npy``, ``pretrained.pth``, ``previous.safetensors`` and ``previous.json``."""
+    """What to train. The folder holds ``x.npy``, ``y.npy`` and ``at_random.npy``, and where they are of use
+    ``holdout_x.npy`` and ``holdout_y.npy``, ``unlabelled.npy``, ``pretrained.pth``, ``previous.safetensors`` and
+    ``previous.json``."""
 
     folder: Path
     config: Mapping[str, Any]

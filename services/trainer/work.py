@@ -31,6 +31,7 @@ def train(order: Order, device: torch.device, send: Send, group: Group = ALONE) 
     around = Surroundings(device=device, group=group, journal=journal, micro_batch=order.micro_batch)
     unlabelled = order.array("unlabelled")
     extras = Extras(
+        at_random=order.array("at_random"),
         unlabelled=unlabelled,
         class_names=[name for _, name in order.classes],
         pretrained=order.file("pretrained.pth"),
@@ -53,7 +54,7 @@ def train(order: Order, device: torch.device, send: Send, group: Group = ALONE) 
         around=around,
         on_epoch=lambda report: send(Progress(report=report)),
     )
-    metrics = _metrics(fitted, len(y))
+    metrics = _metrics(fitted, config.mode, len(y))
     if holdout is not None:
         probabilities, _ = predict(fitted.model, holdout[0], device=device)
         metrics |= evaluate(probabilities, holdout[1])
@@ -94,10 +95,11 @@ def _previous(order: Order) -> Model | None:
     return replace(model, networks=model.networks[:1])
 
 
-def _metrics(fitted: Fitted, labels: int) -> dict[str, Any]:
+def _metrics(fitted: Fitted, mode: str, labels: int) -> dict[str, Any]:
     calibration: Mapping[str, Any] | None = fitted.calibration.to_dict() if fitted.calibration else None
     return {
         "labels": labels,
+        "mode": mode,
         "history": [report.to_dict() for report in fitted.history],
         "recipe": fitted.recipe.to_dict() | {"kind": fitted.kind} | fitted.details,
         "calibration": calibration,

@@ -142,14 +142,19 @@ def _in_round(standing: Standing, state: RoundState) -> Narration:
     if state is RoundState.TRAINING:
         return Narration(headline="Training the model", why=f"It learns from every label so far. {meanwhile}")
     if state is RoundState.SCORING:
-        why = f"{_of(standing.progress)}The new model looks at every image that has no label."
+        why = f"{_of(standing.progress)}The new model looks at every image."
         return Narration(headline="Scoring the pool", why=why)
     if state is RoundState.SELECTING:
         first = now.round is not None and now.round.number == 0
         how = "at random, as nothing is known yet" if first else f"with the strategy {settings.strategy}"
+        if now.project.labelling_rest and not first:
+            how = "by how unsure the model is, as all that is left will be asked"
         return Narration(headline="Choosing the next images", why=f"They are picked {how}.")
     if state is RoundState.DONE:
         return Narration(headline="Between rounds", why="The next round begins in a moment.")
+    if now.project.labelling_rest:
+        why = f"{_of(standing.progress)}The most uncertain come first. No more models are trained."
+        return Narration(headline="People are labelling the rest", why=why)
     after = "the first model is trained" if now.round and now.round.number == 0 else "the model is trained again"
     return Narration(headline="People are labelling", why=f"{_of(standing.progress)}With the last, {after}.")
 

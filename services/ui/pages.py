@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from services.ui import sample
 from services.ui.parts import PartsOf, ProjectPath
 from services.ui.sessions import SignedIn
 from services.ui.state import project_state
@@ -21,7 +22,7 @@ def projects_page(request: Request, parts: PartsOf, user: SignedIn, after: int =
         found = projects.page(tx, after=after, limit=_PAGE + 1)
     states = [project_state(parts.standings.get(project.id)) for project in found[:_PAGE]]
     more = found[_PAGE - 1].id if len(found) > _PAGE else None
-    context = {"user": user, "states": states, "more": more}
+    context = {"user": user, "here": "projects", "states": states, "more": more, "sample": sample.available()}
     return parts.templates.TemplateResponse(request, "projects.html", context)
 
 

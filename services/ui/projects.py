@@ -36,6 +36,15 @@ def start(project_id: ProjectPath, parts: PartsOf, user: SignedIn) -> State:
     return project_state(parts.standings.get(ProjectId(project_id)))
 
 
+@router.post("/label-rest")
+def label_rest(project_id: ProjectPath, parts: PartsOf, user: SignedIn) -> State:
+    """Ask people about everything that has no label, the most uncertain first."""
+    with parts.system.ledger.transaction() as tx:
+        parts.system.rounds.label_rest(tx, ProjectId(project_id), f"user:{user.id}")
+    parts.standings.forget(ProjectId(project_id))
+    return project_state(parts.standings.get(ProjectId(project_id)))
+
+
 @router.post("/pause")
 def pause(project_id: ProjectPath, parts: PartsOf, user: SignedIn) -> State:
     """Hand out no tasks and start no jobs until it is started again."""

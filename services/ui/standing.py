@@ -109,7 +109,7 @@ def _labelled(tx: Tx, now: Overview, current: Round) -> Progress | None:
     wanted = settings.initial if first else settings.batch_size
     new = labels.count_new(tx, now.project.id, current.labels_at, wanted + live)
     done = now.labels.human if first else new
-    if settings.mode is RoundMode.STRICT:
+    if settings.mode is RoundMode.STRICT or now.project.labelling_rest:
         return _counted(done, done + live, "labels")
     unmeasured = now.images.holdout - now.labels.holdout if first else 0
     return _counted(done, done + min(max(0, wanted - new) + unmeasured, live), "labels")

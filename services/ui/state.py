@@ -11,6 +11,8 @@ from pydantic import BaseModel
 from services.ui.hotkeys import ClassView
 from services.ui.narration import Narration, narrate
 from services.ui.standing import Standing
+from shared.autolabelling import AutoLabels
+from shared.db.rounds import Evidence
 from shared.domain import Job
 
 
@@ -69,12 +71,16 @@ class ProjectView(BaseModel):
     mode: str
     label_budget: int | None
     target_accuracy: float | None
+    labelling_rest: bool
 
 
 class LabelsView(BaseModel):
+    """``model``, which the other three leave out, are those that the model gave."""
+
     pool: int
     holdout: int
     human: int
+    model: int
 
 
 class ImagesView(BaseModel):
@@ -87,6 +93,63 @@ class ImagesView(BaseModel):
 class TasksView(BaseModel):
     open: int
     leased: int
+
+
+class RuleView(BaseModel):
+    """See ``shared.stopping.Rule``."""
+
+    name: str
+    title: str
+    on: bool
+    met: bool
+    done: float | None
+    text: str
+
+
+class PoolView(BaseModel):
+    """The images that no person has labelled; see ``shared.evidence``."""
+
+    images: int
+    unsure_share: float | None
+    unsure_below: float
+    histogram: Sequence[int]
+
+
+class EvidenceView(BaseModel):
+    """``threshold`` None: nothing is labelled by the model, for the ``reason`` given. ``forecast`` is a sentence."""
+
+    round: int
+    rules: Sequence[RuleView]
+    pool: PoolView | None
+    threshold: float | None
+    reason: str
+    forecast: str | None
+
+
+class AuditView(BaseModel):
+    """``low`` and ``high`` are one-sided 95% bounds of the precision, ``enough`` the answers at which it is judged."""
+
+    answers: int
+    right: int
+    low: float
+    high: float
+    enough: int
+
+
+class WithdrawnView(BaseModel):
+    round: int
+    answers: int
+    right: int
+    threshold: float
+
+
+class AutoLabelsView(BaseModel):
+    on: bool
+    target: float
+    labels: int
+    asked: int
+    audited: AuditView
+    withdrawn: WithdrawnView | None
 
 
 class State(BaseModel):
@@ -102,6 +165,8 @@ class State(BaseModel):
     jobs: Sequence[JobView]
     failed: Sequence[JobView]
     queued: int
+    evidence: EvidenceView | None
+    auto_labels: AutoLabelsView
 
 
 def project_state(standing: Standing) -> State:
@@ -120,6 +185,8 @@ def project_state(standing: Standing) -> State:
         jobs=[_job(job) for job in now.active_jobs],
         failed=[_job(job) for job in now.dead_jobs],
         queued=standing.queued,
+        evidence=None if now.evidence is None else _evidence(now.evidence),
+        auto_labels=_auto_labels(now.auto_labels),
     )
 
 
@@ -147,6 +214,35 @@ def _project(standing: Standing) -> ProjectView:
         mode=settings.mode.value,
         label_budget=settings.label_budget,
         target_accuracy=settings.target_accuracy,
+        labelling_rest=project.labelling_rest,
+    )
+
+
+def _evidence(evidence: Evidence) -> EvidenceView:
+    found = evidence.found
+    return EvidenceView(
+        round=evidence.round_number,
+        rules=[RuleView.model_validate(rule) for rule in found["rules"]],
+        pool=found["pool"] and PoolView.model_validate(found["pool"]),
+        threshold=found["threshold"]["value"],
+        reason=found["threshold"]["reason"],
+        forecast=found["forecast"] and found["forecast"]["text"],
+    )
+
+
+def _auto_labels(now: AutoLabels) -> AutoLabelsView:
+    failed = now.failed
+    return AutoLabelsView(
+        on=now.on,
+        target=now.audited.target,
+        labels=now.labels,
+        asked=now.asked,
+        audited=AuditView.model_validate(now.audited, from_attributes=True),
+        withdrawn=None
+        if failed is None
+        else WithdrawnView(
+            round=failed.round_number, answers=failed.answers, right=failed.right, threshold=failed.threshold
+        ),
     )
 
 

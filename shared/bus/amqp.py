@@ -297,14 +297,19 @@ class AmqpSubscription:
     Quorum queues know no limit per channel, only one per consumer: a consumer on each of several queues would take as
     many messages as there are queues and keep all but one from other workers. So this either *listens* on all its
     queues and holds nothing, or holds one delivery and has no consumer at all. While there is a backlog it fetches the
-    next message with ``basic_get`` and opens no consumer; that also takes turns between the kinds. Listening comes
-    only once all queues are empty; if two messages then arrive at the same moment, one goes back.
+    next message with ``basic_get`` and opens no consumer; that also takes turns between the kinds, and between urgent
+    ones and the others. Listening comes only once all queues are empty; if two messages then arrive at the same moment,
+    one goes back.
     """
 
     def __init__(self, url: str, prefix: str, kinds: Sequence[JobKind]) -> None:
         if not kinds:
             raise Invalid("a subscription needs at least one kind of job")
-        self._queues = deque(_queue(prefix, kind) for kind in kinds)
+        self._prefix = prefix
+        self._kinds = deque(kinds)
+        """The kind that was fetched last is asked for last."""
+        self._urgent_before = False
+        """Whether what was handed out last was urgent."""
         self._listening: list[str] = []
         """Consumer tags."""
         self._arrived: deque[tuple[int, bytes]] = deque()
@@ -335,6 +340,8 @@ class AmqpSubscription:
                     self._listen()
                     self._serve(deadline, until=lambda: bool(self._arrived))
                     self._held = self._keep_one() if self._arrived else None
+                if self._held is not None:
+                    self._urgent_before = self._held.wakeup.kind.urgent
                 return self._held
             self._serve(deadline, until=lambda: False)
             return None
@@ -358,22 +365,23 @@ class AmqpSubscription:
         _close(self._connection)
 
     def _fetch(self) -> Delivery | None:
-        """The next message of a queue that has one. The queue that gave it is asked last the next time."""
-        for _ in range(len(self._queues)):
-            queue = self._queues[0]
-            self._queues.rotate(-1)
+        """The next message of a queue that has one, in turns."""
+        for kind in sorted(self._kinds, key=lambda kind: kind.urgent is self._urgent_before):
             while True:
-                method, _, body = self._channel.basic_get(queue)
+                method, _, body = self._channel.basic_get(_queue(self._prefix, kind))
                 if method is None:
                     break
                 delivery = self._delivery(method.delivery_tag, body or b"")
                 if delivery is not None:
+                    self._kinds.remove(kind)
+                    self._kinds.append(kind)
                     return delivery
         return None
 
     def _listen(self) -> None:
         if not self._listening:
-            self._listening = [self._channel.basic_consume(queue, self._on_message) for queue in self._queues]
+            queues = [_queue(self._prefix, kind) for kind in self._kinds]
+            self._listening = [self._channel.basic_consume(queue, self._on_message) for queue in queues]
 
     def _stop_listening(self) -> None:
         """Cancel the consumers. pika itself sends back what they bring from now on."""

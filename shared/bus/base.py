@@ -35,6 +35,9 @@ class Standing:
 class Subscription(Protocol):
     """One worker's ear: at most one unsettled delivery at a time. Not thread-safe; owned by one thread.
 
+    Wake-ups of urgent kinds are handed out before those that came earlier, in turns with them: neither waits for the
+    end of the other's backlog.
+
     Every method but ``close`` raises ``Retryable`` when the connection is lost; settling a delivery that is not held
     raises ``Conflict``.
     """

@@ -129,6 +129,8 @@ class LocalSubscription:
         self._waiting: dict[JobId, WakeUp] = {}
         """Heard and not yet handed out, oldest first."""
         self._held: Delivery | None = None
+        self._urgent_before = False
+        """Whether what was handed out last was urgent."""
         self._paused = False
         self._handed_out = 0
         with _driver_errors("subscribing"):
@@ -148,7 +150,9 @@ class LocalSubscription:
                     return None
                 self._selector.select(remaining)
                 self._hear()
-        wakeup = self._waiting.pop(next(iter(self._waiting)))
+        in_turn = (job_id for job_id, one in self._waiting.items() if one.kind.urgent is not self._urgent_before)
+        wakeup = self._waiting.pop(next(in_turn, None) or next(iter(self._waiting)))
+        self._urgent_before = wakeup.kind.urgent
         self._handed_out += 1
         self._held = Delivery(wakeup=wakeup, tag=self._handed_out)
         return self._held

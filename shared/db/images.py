@@ -169,6 +169,11 @@ def candidates(tx: Tx, shard_id: ShardId) -> list[tuple[ImageId, int]]:
     return [(row["id"], row["shard_row"]) for row in tx.all(_Q["shard_candidates"], {"shard_id": shard_id})]
 
 
+def unanswered(tx: Tx, shard_id: ShardId) -> list[tuple[ImageId, int]]:
+    """(image, row in the shard) of the readable pool images that no person has labelled, in order of row."""
+    return [(row["id"], row["shard_row"]) for row in tx.all(_Q["shard_unanswered"], {"shard_id": shard_id})]
+
+
 def count_candidates(tx: Tx, project_id: ProjectId, enough: int) -> int:
     """How many images may still be asked; stops counting at ``enough``."""
     row = tx.one(_Q["count_candidates"], {"project_id": project_id, "enough": enough})

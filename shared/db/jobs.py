@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from shared.db.pool import Row, Tx
@@ -22,6 +24,17 @@ from shared.domain import (
 from shared.errors import NotFound
 
 _Q = queries("jobs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerSeen:
+    """A worker that had a job of this kind: how many it has done, and when it was last heard of."""
+
+    worker: str
+    kind: JobKind
+    done: int
+    busy: bool
+    seen_at: datetime
 
 
 def _job(row: Row) -> Job:
@@ -88,6 +101,16 @@ def finish(tx: Tx, job: Job) -> bool:
     return tx.one(_Q["finish"], {"id": job.id, "fence": job.fence}) is not None
 
 
+def set_result(tx: Tx, job: Job, result: Mapping[str, Any]) -> None:
+    """What the job found; the caller ends the job in the same transaction."""
+    tx.run(_Q["set_result"], {"id": job.id, "result": json.dumps(dict(result))})
+
+
+def results(tx: Tx, round_id: RoundId, kind: JobKind) -> list[Mapping[str, Any]]:
+    """What the finished jobs of a round found, those that said something."""
+    return [row["result"] for row in tx.all(_Q["results"], {"round_id": round_id, "kind": kind.value})]
+
+
 def retry_later(tx: Tx, job: Job, *, error: str, delay_s: float) -> bool:
     params = {"id": job.id, "fence": job.fence, "error": error, "delay_s": delay_s}
     return tx.one(_Q["retry_later"], params) is not None
@@ -125,9 +148,10 @@ def to_wake(tx: Tx, *, patience_s: float) -> list[WakeUp]:
     return [_wakeup(row) for row in tx.all(_Q["to_wake"], {"patience_s": patience_s})]
 
 
-def next_due(tx: Tx, kinds: Sequence[JobKind]) -> JobId | None:
-    """A queued job of these kinds that could be claimed now."""
-    row = tx.one(_Q["next_due"], {"kinds": [kind.value for kind in kinds]})
+def next_due(tx: Tx, first: Sequence[JobKind], then: Sequence[JobKind]) -> JobId | None:
+    """A queued job that could be claimed now: of the kinds in ``first`` if there is one, else of those in ``then``."""
+    params = {"first": [kind.value for kind in first], "then": [kind.value for kind in then]}
+    row = tx.one(_Q["next_due"], params)
     return None if row is None else JobId(row["id"])
 
 
@@ -139,9 +163,18 @@ def get(tx: Tx, job_id: JobId) -> Job:
     return _job(row)
 
 
-def newest(tx: Tx, *, project_id: ProjectId | None = None, state: JobState | None = None, limit: int = 50) -> list[Job]:
-    """The newest first."""
-    return [_job(row) for row in tx.all(_Q["list_jobs"], {"project_id": project_id, "state": state, "limit": limit})]
+def newest(
+    tx: Tx,
+    *,
+    project_id: ProjectId | None = None,
+    state: JobState | None = None,
+    kinds: Sequence[JobKind] | None = None,
+    limit: int = 50,
+) -> list[Job]:
+    """The newest first; ``kinds`` None: of every kind."""
+    of_kinds = None if kinds is None else [kind.value for kind in kinds]
+    params = {"project_id": project_id, "state": state, "kinds": of_kinds, "limit": limit}
+    return [_job(row) for row in tx.all(_Q["list_jobs"], params)]
 
 
 def running_s(tx: Tx, job_id: JobId) -> float | None:
@@ -160,6 +193,18 @@ def count_by_state(tx: Tx, project_id: ProjectId) -> dict[tuple[JobKind, JobStat
     """Jobs of a project that have not ended well, by kind and state."""
     rows = tx.all(_Q["count_by_state"], {"project_id": project_id})
     return {(JobKind(row["kind"]), JobState(row["state"])): row["jobs"] for row in rows}
+
+
+def workers(tx: Tx, *, hours: int = 24) -> list[WorkerSeen]:
+    """Who was at work within ``hours``, by the newest 2,000 jobs; in order of name."""
+    return [WorkerSeen(**{**row, "kind": JobKind(row["kind"])}) for row in tx.all(_Q["workers"], {"hours": hours})]
+
+
+def server_version(tx: Tx) -> tuple[str, int]:
+    """Of Postgres, and of the schema."""
+    row = tx.one(_Q["server_version"])
+    assert row is not None  # an aggregate always answers
+    return row["version"], row["schema"]
 
 
 def try_sweep_lock(tx: Tx) -> bool:

@@ -26,23 +26,28 @@ _Q = queries("labels")
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """A labelled image as a model sees it: where its pixels lie, and the column of its class."""
+    """A labelled image as a model sees it: where its pixels lie, and the column of its class.
+
+    ``at_random``: it was asked because it was drawn at random from the pool.
+    """
 
     image_id: ImageId
     shard_id: ShardId
     shard_row: int
     position: int
+    at_random: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelCounts:
     """``pool`` and ``holdout`` by split; ``trainable`` are those of the pool whose images are ready for a model;
-    ``human`` are those that people were paid for."""
+    ``human`` are those that people were paid for. ``model``, which are in none of the others, the model gave."""
 
     pool: int
     trainable: int
     holdout: int
     human: int
+    model: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +94,7 @@ def is_from(tx: Tx, annotation_id: AnnotationId) -> bool:
 def import_known(tx: Tx, project_id: ProjectId, known: Mapping[str, ClassId]) -> list[ImageId]:
     """Label images by hex digest; questions open about them are closed. Returns the images labelled.
 
-    A digest that isn't in the project is passed over; a human's label stays as it is.
+    A digest that isn't in the project is passed over; a human's label stays as it is, the model's is replaced.
     """
     params = {"project_id": project_id, "sha256s": list(known), "class_ids": list(known.values())}
     ids = [ImageId(row["image_id"]) for row in tx.all(_Q["import_labels"], params)]
@@ -104,9 +109,15 @@ def _count(tx: Tx, project_id: ProjectId, source: LabelSource, labels: int) -> N
 
 
 def examples(tx: Tx, project_id: ProjectId, split: Split) -> list[Example]:
-    """Labelled, readable images of a split that are in a pixel pack, in order of id."""
+    """Readable images of a split that people have labelled that are in a pixel pack, in order of id."""
     return [
-        Example(image_id=r["id"], shard_id=r["shard_id"], shard_row=r["shard_row"], position=r["position"])
+        Example(
+            image_id=r["id"],
+            shard_id=r["shard_id"],
+            shard_row=r["shard_row"],
+            position=r["position"],
+            at_random=r["at_random"],
+        )
         for r in tx.all(_Q["examples"], {"project_id": project_id, "split": split.value})
     ]
 
@@ -126,9 +137,15 @@ def counts(tx: Tx, project_id: ProjectId) -> LabelCounts:
 
 
 def count_new(tx: Tx, project_id: ProjectId, since: datetime, enough: int) -> int:
-    """Labels on pool images since ``since``; stops counting at ``enough``."""
+    """People's labels on pool images since ``since``; stops counting at ``enough``."""
     row = tx.one(_Q["count_new"], {"project_id": project_id, "since": since, "enough": enough})
     return int(row["new"]) if row else 0
+
+
+def count_random(tx: Tx, project_id: ProjectId) -> int:
+    """Labels of pool images that were drawn at random."""
+    row = tx.one(_Q["count_random"], {"project_id": project_id})
+    return int(row["drawn"]) if row else 0
 
 
 def unlabelled_holdout(tx: Tx, project_id: ProjectId) -> list[ImageId]:
@@ -137,7 +154,7 @@ def unlabelled_holdout(tx: Tx, project_id: ProjectId) -> list[ImageId]:
 
 
 def by_class(tx: Tx, project_id: ProjectId) -> list[ClassCount]:
-    """In order of class position."""
+    """People's labels, in order of class position."""
     return [ClassCount(**row) for row in tx.all(_Q["by_class"], {"project_id": project_id})]
 
 

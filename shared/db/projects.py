@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 
 from shared.db.pool import Row, Tx
 from shared.db.sql import queries
-from shared.domain import Class, ClassId, Project, ProjectId, ProjectSettings, ProjectState, RoundMode
+from shared.domain import AuditFailed, Class, ClassId, Project, ProjectId, ProjectSettings, ProjectState, RoundMode
 from shared.errors import Conflict, Invalid, NotFound
 
 _Q = queries("projects")
@@ -36,6 +36,9 @@ def _project(row: Row) -> Project:
         settings=settings_from_json(row["settings"]),
         stop_reason=row["stop_reason"],
         created_at=row["created_at"],
+        labelling_rest=row["labelling_rest"],
+        stream=row["stream"],
+        audit_failed=None if row["audit_failed"] is None else AuditFailed(**row["audit_failed"]),
     )
 
 
@@ -100,6 +103,19 @@ def set_state(tx: Tx, project_id: ProjectId, state: ProjectState, stop_reason: s
     tx.run(_Q["set_state"], {"id": project_id, "state": state.value, "stop_reason": stop_reason})
 
 
+def set_labelling_rest(tx: Tx, project_id: ProjectId, on: bool) -> None:
+    tx.run(_Q["set_labelling_rest"], {"id": project_id, "on": on})
+
+
+def set_stream(tx: Tx, project_id: ProjectId, stream: Mapping[str, float]) -> None:
+    """Where the stream of arriving images stands, see ``shared.selection.streams.StreamState``."""
+    tx.run(_Q["set_stream"], {"id": project_id, "stream": json.dumps(dict(stream))})
+
+
+def set_audit_failed(tx: Tx, project_id: ProjectId, failed: AuditFailed) -> None:
+    tx.run(_Q["set_audit_failed"], {"id": project_id, "failed": json.dumps(asdict(failed))})
+
+
 def set_settings(tx: Tx, project_id: ProjectId, settings: ProjectSettings) -> Project:
     row = tx.one(_Q["set_settings"], {"id": project_id, "settings": json.dumps(asdict(settings))})
     if row is None:
@@ -125,3 +141,59 @@ def classes(tx: Tx, project_id: ProjectId) -> list[Class]:
 def has_class(tx: Tx, project_id: ProjectId, class_id: ClassId) -> bool:
     row = tx.one(_Q["class_in_project"], {"project_id": project_id, "class_id": class_id})
     return bool(row and row["found"])
+
+
+def names(tx: Tx, ids: Iterable[int]) -> dict[int, str]:
+    """By id, of those that there are."""
+    return {row["id"]: row["name"] for row in tx.all(_Q["names"], {"ids": list(ids)})}
+
+
+def class_names(tx: Tx, ids: Iterable[int]) -> dict[int, str]:
+    """By id, of those that there are, whatever their projects."""
+    return {row["id"]: row["name"] for row in tx.all(_Q["class_names"], {"ids": list(ids)})}
+
+
+def set_name(tx: Tx, project_id: ProjectId, name: str) -> None:
+    """Raises ``Conflict`` if another project has it."""
+    tx.run(_Q["set_name"], {"id": project_id, "name": name})
+
+
+def set_classes(tx: Tx, project_id: ProjectId, wanted: Sequence[Class]) -> None:
+    """Names, places, colours and keys of all classes of a project, under its lock. Places may only change before
+    ``training_began``: they are the columns of models."""
+    tx.run(_Q["loosen_classes"], {"project_id": project_id})
+    params = {
+        "project_id": project_id,
+        "ids": [one.id for one in wanted],
+        "positions": [one.position for one in wanted],
+        "names": [one.name for one in wanted],
+        "colours": [one.colour for one in wanted],
+        "hotkeys": [one.hotkey for one in wanted],
+    }
+    tx.run(_Q["set_classes"], params)
+
+
+def add_class(tx: Tx, project_id: ProjectId, name: str) -> None:
+    """A class after the last, under the project's lock; models learn it from their next training on.
+
+    It gets the next colour, and the digit of its place as key if that is free. Raises ``Conflict`` for a name taken.
+    """
+    present = classes(tx, project_id)
+    place = len(present)
+    digit = str(place + 1) if place < 9 and all(one.hotkey != str(place + 1) for one in present) else None
+    tx.all(
+        _Q["insert_classes"],
+        {
+            "project_id": project_id,
+            "positions": [place],
+            "names": [name],
+            "colours": [PALETTE[place % len(PALETTE)]],
+            "hotkeys": [digit],
+        },
+    )
+
+
+def training_began(tx: Tx, project_id: ProjectId) -> bool:
+    """Whether a model of this project was ever trained, or is about to be."""
+    row = tx.one(_Q["training_began"], {"project_id": project_id})
+    return bool(row and row["began"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from shared.db.pool import Tx
@@ -58,7 +59,20 @@ def ended_attempts(tx: Tx, attempts: Mapping[str, JobId]) -> set[str]:
     return {row["key"] for row in rows}
 
 
+def delete_predictions(tx: Tx, *, keep_s: float, most: int) -> int:
+    """Delete the rows of predictions that ended more than ``keep_s`` seconds ago; returns how many, at ``most``."""
+    return tx.run(_Q["delete_predictions"], {"keep_s": keep_s, "most": most})
+
+
+def old_predictions(tx: Tx, project_id: ProjectId, *, keep_s: float) -> tuple[datetime, set[str]]:
+    """Before when an object of a prediction is of no more use, and the names of those for which that is not so."""
+    row = tx.one(_Q["moment_before"], {"seconds": keep_s})
+    assert row is not None  # SELECT without FROM
+    under_way = tx.all(_Q["predictions_under_way"], {"project_id": project_id})
+    return row["moment"], {one["name"] for one in under_way}
+
+
 def at_rest(tx: Tx, project_id: ProjectId) -> bool:
-    """Whether no job of the project runs or waits."""
+    """Whether no job of the project that reads its packs runs or waits."""
     row = tx.one(_Q["shards_at_rest"], {"project_id": project_id})
     return row is not None and bool(row["at_rest"])

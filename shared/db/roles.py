@@ -28,7 +28,7 @@ SELECT CASE WHEN %(columns)s::text[] = '{}' THEN has_table_privilege(%(account)s
              FROM unnest(%(columns)s::text[]) AS name) END AS has
 """
 
-# Every service moves rounds on, and the sweeper runs in three of the four.
+# Every service moves rounds on.
 _LOOP: Mapping[str, str] = {
     "projects": "SELECT, UPDATE",
     "classes": READ,
@@ -43,9 +43,11 @@ _LOOP: Mapping[str, str] = {
     "events": "SELECT, INSERT",
     "schema_migrations": READ,
 }
+# Three of the four run the sweeper, which deletes the rows of old predictions.
+_SWEEPS: Mapping[str, str] = {**_LOOP, "jobs": "SELECT, INSERT, UPDATE, DELETE"}
 RIGHTS: Mapping[str, Mapping[str, str]] = {
     "api": {
-        **_LOOP,
+        **_SWEEPS,
         "projects": "SELECT, INSERT, UPDATE",
         "classes": "SELECT, INSERT, UPDATE",
         "class_examples": "SELECT, INSERT, DELETE",
@@ -53,21 +55,26 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "passes": READ,
         "images": "SELECT, INSERT, UPDATE",
         "labels": "SELECT, INSERT, UPDATE",
+        "imports": "SELECT, INSERT, UPDATE",
         "api_keys": "SELECT, UPDATE (last_used_at)",
         "users": "SELECT (id, username)",  # exports name who answered
     },
     "ui": {
         **_LOOP,
+        "projects": "SELECT, INSERT, UPDATE",
+        "classes": "SELECT, INSERT, UPDATE",
+        "images": "SELECT, INSERT, UPDATE",
         "annotations": "SELECT, INSERT, UPDATE",
         "labels": "SELECT, INSERT, UPDATE, DELETE",
-        "class_examples": READ,
+        "imports": "SELECT, INSERT, UPDATE",
+        "class_examples": "SELECT, INSERT, DELETE",
         "passes": "SELECT, INSERT",
         "flags": "SELECT, INSERT, UPDATE",
         "users": "SELECT, UPDATE (password_hash)",
         "sessions": "SELECT, INSERT, DELETE",
     },
-    "trainer": _LOOP,
-    "scorer": _LOOP,
+    "trainer": _SWEEPS,
+    "scorer": {**_SWEEPS, "labels": "SELECT, INSERT, UPDATE, DELETE"},  # the model's
 }
 
 

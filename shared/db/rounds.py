@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,6 +17,15 @@ _Q = queries("rounds")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Serving:
+    """The model that answers callers. ``promoted``: somebody chose it; else it is the newest one."""
+
+    checkpoint_id: CheckpointId
+    round_number: int
+    promoted: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class CurvePoint:
     """A point of the learning curve: a round's model, what it was trained on, and its metrics on the holdout."""
 
@@ -25,6 +34,14 @@ class CurvePoint:
     checkpoint_id: CheckpointId
     metrics: Mapping[str, Any]
     promoted_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What was known once a round's model had scored the pool; see ``shared.evidence`` for its form."""
+
+    round_number: int
+    found: Mapping[str, Any]
 
 
 def _round(row: Row) -> Round:
@@ -78,6 +95,29 @@ def set_state(tx: Tx, round_id: RoundId, state: RoundState) -> None:
     tx.run(_Q["set_state"], {"id": round_id, "state": state.value})
 
 
+def set_evidence(tx: Tx, round_id: RoundId, evidence: Mapping[str, Any]) -> None:
+    """What ``shared.evidence`` found once the round's model had scored the pool."""
+    tx.run(_Q["set_evidence"], {"id": round_id, "evidence": json.dumps(dict(evidence))})
+
+
+def latest_evidence(tx: Tx, project_id: ProjectId) -> Evidence | None:
+    """That of the newest round that has any."""
+    row = tx.one(_Q["latest_evidence"], {"project_id": project_id})
+    return None if row is None else Evidence(round_number=row["number"], found=row["evidence"])
+
+
+def evidence(tx: Tx, project_id: ProjectId) -> list[Evidence]:
+    """That of every round that has any, in order."""
+    rows = tx.all(_Q["all_evidence"], {"project_id": project_id})
+    return [Evidence(round_number=row["number"], found=row["evidence"]) for row in rows]
+
+
+def kappas(tx: Tx, project_id: ProjectId, *, before: int, limit: int) -> list[float | None]:
+    """Agreement of the models of the rounds before number ``before`` each with its predecessor, the newest first."""
+    rows = tx.all(_Q["kappas"], {"project_id": project_id, "before": before, "limit": limit})
+    return [row["kappa"] for row in rows]
+
+
 def set_labels(tx: Tx, round_id: RoundId, labels: int, labels_at: datetime) -> None:
     """How many labels the round's model was really trained on, and when they were read."""
     tx.run(_Q["set_labels"], {"id": round_id, "labels": labels, "labels_at": labels_at})
@@ -127,10 +167,10 @@ def checkpoint(tx: Tx, checkpoint_id: CheckpointId) -> Checkpoint:
     return _checkpoint(row)
 
 
-def usable_checkpoint(tx: Tx, checkpoint_id: CheckpointId) -> Checkpoint:
-    """As ``checkpoint``, to score with. Raises ``NotFound`` if retention has given its weights or its scores up."""
+def usable_checkpoint(tx: Tx, checkpoint_id: CheckpointId, *, to_score: bool = True) -> Checkpoint:
+    """As ``checkpoint``. Raises ``NotFound`` if retention has given its weights up, or with ``to_score`` its scores."""
     row = tx.one(_Q["get_checkpoint"], {"id": checkpoint_id})
-    if row is not None and (row["weights_retired_at"] or row["scores_retired_at"]):
+    if row is not None and (row["weights_retired_at"] or (to_score and row["scores_retired_at"])):
         raise NotFound(
             f"checkpoint {checkpoint_id} was given up as surplus: newer ones are in use. WINNOW_RETENTION_WEIGHTS and "
             "WINNOW_RETENTION_SCORES say how many are kept"
@@ -152,9 +192,20 @@ def curve(tx: Tx, project_id: ProjectId) -> list[CurvePoint]:
     ]
 
 
+def export(tx: Tx, project_id: ProjectId) -> Iterator[Row]:
+    """The rows of ``curve``, whole and one at a time: the metrics of many classes are large."""
+    return tx.stream(_Q["list_checkpoints"], {"project_id": project_id}, size=1)
+
+
 def mark_scored(tx: Tx, checkpoint_id: CheckpointId) -> None:
     """Its probabilities for every shard are in the store."""
     tx.run(_Q["mark_scored"], {"id": checkpoint_id})
+
+
+def scored_before(tx: Tx, project_id: ProjectId, checkpoint_id: CheckpointId) -> Checkpoint | None:
+    """The newest checkpoint older than this one whose probabilities are complete and kept."""
+    row = tx.one(_Q["scored_before"], {"project_id": project_id, "id": checkpoint_id})
+    return None if row is None else _checkpoint(row)
 
 
 def latest_scored(tx: Tx, project_id: ProjectId) -> Checkpoint | None:
@@ -177,6 +228,14 @@ def promoted(tx: Tx, project_id: ProjectId) -> Checkpoint | None:
     """The model in use: the one that was promoted last. None if none was."""
     row = tx.one(_Q["promoted"], {"project_id": project_id})
     return None if row is None else _checkpoint(row)
+
+
+def serving(tx: Tx, project_id: ProjectId) -> Serving | None:
+    """The model that answers callers: the promoted one, else the newest that has scored the pool. None before that."""
+    row = tx.one(_Q["serving"], {"project_id": project_id})
+    if row is None:
+        return None
+    return Serving(checkpoint_id=row["id"], round_number=row["number"], promoted=row["promoted_at"] is not None)
 
 
 def roll_back(tx: Tx, project_id: ProjectId) -> tuple[Checkpoint, Checkpoint | None]:

@@ -122,6 +122,12 @@ def add(tx: Tx, project_id: ProjectId, round_id: RoundId | None, new: Sequence[N
     return len(rows)
 
 
+def add_random(tx: Tx, project_id: ProjectId, round_id: RoundId, *, count: int, spread: float, seed: int) -> int:
+    """Open queries about ``count`` random candidates, with priorities from 0 to ``spread``. Returns how many."""
+    params = {"project_id": project_id, "round_id": round_id, "count": count, "spread": spread, "seed": seed}
+    return tx.run(_Q["insert_random"], params)
+
+
 def supersede_open(tx: Tx, project_id: ProjectId) -> int:
     """Retire the queries that nobody holds. Returns how many."""
     return tx.run(_Q["supersede_open"], {"project_id": project_id})
@@ -285,9 +291,15 @@ def live_counts(tx: Tx, project_id: ProjectId) -> LiveCounts:
 
 
 def count_kept(tx: Tx, project_id: ProjectId) -> int:
-    """Live tasks that a new selection would leave as they are: those held, and the holdout's."""
+    """Live tasks that a new selection would leave as they are: those held, the holdout's, audits."""
     row = tx.one(_Q["count_kept"], {"project_id": project_id})
     return int(row["kept"]) if row else 0
+
+
+def was_asked(tx: Tx, image_id: ImageId) -> bool:
+    """Whether people are asked about an image, or were."""
+    row = tx.one(_Q["was_asked"], {"image_id": image_id})
+    return bool(row and row["asked"])
 
 
 def any_live(tx: Tx, project_id: ProjectId) -> bool:

@@ -121,7 +121,11 @@ class LearnConfig:
 
     @classmethod
     def from_settings(cls, settings: ProjectSettings) -> LearnConfig:
-        """The part of a project's settings that training needs. Raises ``Invalid``."""
+        """The part of a project's settings that training needs. Raises ``Invalid``.
+
+        Where the model may label, every label is predicted out of fold, unless the recipe says otherwise.
+        """
+        folds = {"folds": 5} if settings.auto_label else {}
         return cls(
             arch=settings.arch,
             mode=settings.train_mode,
@@ -132,7 +136,7 @@ class LearnConfig:
             batch_norm=settings.batch_norm,
             dropout=settings.dropout,
             seed=settings.seed,
-            recipe=settings.recipe,
+            recipe=folds | dict(settings.recipe),
         )
 
     @classmethod

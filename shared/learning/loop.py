@@ -146,7 +146,7 @@ class _Loop:
         self.network.to(memory_format=torch.channels_last)
         self.rng = np.random.default_rng(seed)
         self.per_epoch = _rows_per_epoch(data.y, recipe)
-        self.batches = max(1, math.ceil(self.per_epoch / recipe.batch_size))
+        self.batches = _batches(self.per_epoch, recipe, self.group)
         self.epochs = max(recipe.epochs, math.ceil(recipe.min_steps / self.batches))
         self.epoch = 0
         self.notes: list[Mapping[str, Any]] = []
@@ -214,7 +214,11 @@ class _Loop:
                     module.eval()
 
     def _order(self) -> npt.NDArray[np.int64]:
-        """The rows of an epoch, as ``imbalance`` asks for them."""
+        """The rows of an epoch, as ``imbalance`` asks for them; a single one twice."""
+        rows = self._drawn()
+        return rows if len(rows) > 1 else np.repeat(rows, 2)
+
+    def _drawn(self) -> npt.NDArray[np.int64]:
         y = self.data.y
         if self.recipe.imbalance == "balanced":
             counts = np.bincount(y, minlength=self.data.n_classes)
@@ -389,7 +393,17 @@ def _rarest(y: npt.NDArray[np.int64]) -> int:
 
 
 def _rows_per_epoch(y: npt.NDArray[np.int64], recipe: Recipe) -> int:
-    return _rarest(y) * len(np.unique(y)) if recipe.imbalance == "undersample" else len(y)
+    rows = _rarest(y) * len(np.unique(y)) if recipe.imbalance == "undersample" else len(y)
+    return max(rows, 2)
+
+
+def _batches(rows: int, recipe: Recipe, group: Group) -> int:
+    """How many batches an epoch has. Each holds two images at least, and one for each process.
+
+    A batch norm that sees one position of one image, as the last ones of a deep network do where images are small, can
+    take no variance. So rather than leaving an image over, batches grow by one.
+    """
+    return max(1, min(math.ceil(rows / recipe.batch_size), rows // max(2, group.size)))
 
 
 def _class_weights(data: Examples, recipe: Recipe) -> npt.NDArray[np.float32]:

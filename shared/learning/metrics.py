@@ -20,6 +20,8 @@ Z_95 = 1.959963984540054
 ECE_BINS = 15
 SMALLEST = 1e-12
 """What a probability is raised to before its logarithm is taken."""
+CONFIDENCES = 1 / (1 + np.exp(-np.arange(0, 47) / 5))
+"""Confidences from 0.5 to 0.9999, evenly apart as log-odds. Fixed, so that none of them was picked by any data."""
 
 
 def evaluate(probabilities: npt.NDArray[Any], labels: npt.NDArray[Any]) -> dict[str, Any]:
@@ -130,6 +132,18 @@ def auroc(scores: npt.NDArray[np.float64], labels: Ints) -> float | None:
     rank = (np.cumsum(counts) - (counts - 1) / 2)[place]  # of equals the mean of their ranks
     above = rank[positive].sum() - n_positive * (n_positive + 1) / 2
     return float(above / (n_positive * n_negative))
+
+
+def right_above(probabilities: npt.NDArray[Any], labels: Ints) -> dict[str, list[Any]]:
+    """How many of the labels are predicted with at least each of ``CONFIDENCES``, and how many of those rightly.
+
+    JSON-ready: ``{thresholds, n, right}``, each of the same length.
+    """
+    confidence = probabilities.max(axis=1)
+    wrong = probabilities.argmax(axis=1) != labels
+    n = len(labels) - np.searchsorted(np.sort(confidence), CONFIDENCES)
+    errors = int(wrong.sum()) - np.searchsorted(np.sort(confidence[wrong]), CONFIDENCES)
+    return {"thresholds": CONFIDENCES.tolist(), "n": n.tolist(), "right": (n - errors).tolist()}
 
 
 def calibration_report(

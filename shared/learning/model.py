@@ -69,6 +69,11 @@ def pick_device(name: str | None) -> torch.device:
     return device
 
 
+def use_threads(number: int) -> None:
+    """Let torch compute on so many cores in this process from now on."""
+    torch.set_num_threads(number)
+
+
 def usable_gpus() -> list[str]:
     """The names of the GPUs that PyTorch can use; none if the driver is too old for it."""
     if not torch.cuda.is_available():

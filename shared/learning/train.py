@@ -20,7 +20,7 @@ from shared.errors import Invalid
 from shared.learning.calibration import fit_temperature, stratified_folds
 from shared.learning.config import SCRATCH, LearnConfig, NetworkSpec
 from shared.learning.loop import Epoch, Examples, Surroundings, train_network
-from shared.learning.metrics import calibration_report
+from shared.learning.metrics import calibration_report, right_above
 from shared.learning.model import Model, build_network
 from shared.learning.networks import Network
 from shared.learning.predict import predict, raw_logits
@@ -67,6 +67,10 @@ class Calibration:
 
     Errors are measured on ``n`` such labels. The temperature was fitted on the same ones, but for a ridge and a head it
     is one number fitted on all: the difference to a fresh sample is small, and the holdout shows it.
+
+    ``above`` is what ``metrics.right_above`` counts on them, ``above_at_random`` on those of them that were drawn at
+    random from the pool. None for a committee of heads or ridges: its members are fitted on draws with repetition, so
+    that what a fold leaves out is in the others.
     """
 
     temperature: float
@@ -76,6 +80,8 @@ class Calibration:
     nll_before: float
     nll_after: float
     measured_on: str = "out-of-fold"
+    above: dict[str, list[Any]] | None = None
+    above_at_random: dict[str, list[Any]] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -102,6 +108,7 @@ class Extras:
     """What a training can do without.
 
     weights : float (n,), how much each label counts; None: all the same.
+    at_random : bool (n,), whether each was drawn at random from the pool; None: not known.
     unlabelled : images of the pool in the form of ``x``, for pseudo-labels and FixMatch.
     class_names : tell signs from photos, see ``recipe.kind_of``.
     pretrained : a weights file, for ``finetune``.
@@ -110,6 +117,7 @@ class Extras:
     """
 
     weights: npt.NDArray[Any] | None = None
+    at_random: npt.NDArray[Any] | None = None
     unlabelled: npt.NDArray[Any] | None = None
     class_names: Sequence[str] | None = None
     pretrained: bytes | None = None
@@ -243,12 +251,12 @@ class _Job:
     def _once(self, prefix: str, data: Examples) -> Fitted:
         if self.spec.reads_features:
             return self._solved(data)
-        logits, truth = self._out_of_fold(prefix, data)
-        calibration = _calibration(logits, truth) if len(truth) else None
+        logits, rows = self._out_of_fold(prefix, data)
+        calibration = self._calibrated(data, logits, rows) if len(rows) else None
         networks = []
         for member in range(self.recipe.committee):
-            rows = self._rows(data, member)
-            network = self._trained(f"{prefix}{'model' if member == 0 else f'member {member + 1}'}", rows, member)
+            stage = f"{prefix}{'model' if member == 0 else f'member {member + 1}'}"
+            network = self._trained(stage, self._rows(data, member), member)
             if calibration is not None:
                 network.temperature.fill_(self.around.group.agree(calibration.temperature))
             networks.append(network)
@@ -264,11 +272,11 @@ class _Job:
     # Networks
 
     def _out_of_fold(self, prefix: str, data: Examples) -> tuple[Floats, Ints]:
-        """Logits for the labels of some fifths by networks trained on the rest, and the truth."""
+        """Logits for the labels of some fifths by networks trained on the rest, and the rows of those labels."""
         # Pseudo-labels stay in training: only what people said tells how sure the model may be.
         own = len(self.data.y)
         folds = stratified_folds(data.y[:own], FIFTHS, self.seed) if self.folds else np.full(own, -1)
-        logits, truth = [np.zeros((0, data.n_classes), np.float32)], [np.zeros(0, np.int64)]
+        logits, rows = [np.zeros((0, data.n_classes), np.float32)], [np.zeros(0, np.int64)]
         for fold in range(self.folds):
             out = np.flatnonzero(folds == fold)
             rest = np.setdiff1d(np.arange(len(data.y)), out)
@@ -276,8 +284,8 @@ class _Job:
                 continue
             network = self._trained(f"{prefix}fold {fold + 1}", data.subset(rest), 0)
             logits.append(raw_logits(network, data.x[out], self.around.device).numpy())
-            truth.append(data.y[out])
-        return np.concatenate(logits), np.concatenate(truth)
+            rows.append(out)
+        return np.concatenate(logits), np.concatenate(rows)
 
     def _trained(self, stage: str, data: Examples, member: int) -> Network:
         # Each network begins from its own seed, whatever was trained before it: a resumed training is the same.
@@ -346,7 +354,10 @@ class _Job:
         calibration = None
         if self.folds and first.out_of_fold is not None:
             logits, truth = first.out_of_fold
-            calibration = _calibration(logits, truth, temperature=first.temperature)
+            if self.recipe.committee > 1:
+                calibration = _calibration(logits, truth, temperature=first.temperature)
+            else:
+                calibration = self._calibrated(data, logits, np.arange(len(truth)), temperature=first.temperature)
             for one in solved:
                 one.network.temperature.fill_(one.temperature or calibration.temperature)
         for number, (loss, accuracy) in enumerate(first.history, start=1):
@@ -369,6 +380,21 @@ class _Job:
         self.on_epoch(report)
 
     # Both
+
+    def _calibrated(
+        self, data: Examples, logits: npt.NDArray[Any], rows: Ints, temperature: float | None = None
+    ) -> Calibration:
+        """The calibration by ``logits`` of the labels ``rows``, with what they say of how sure the model may be."""
+        found = _calibration(logits, data.y[rows], temperature)
+        own = rows < len(self.data.y)  # pseudo-labels follow those of people, and are no evidence
+        rows, truth = rows[own], data.y[rows[own]]
+        said = (torch.from_numpy(np.asarray(logits, np.float64)[own]) / found.temperature).softmax(1).numpy()
+        drawn = None if self.extras.at_random is None else np.asarray(self.extras.at_random, np.bool_)[rows]
+        return replace(
+            found,
+            above=right_above(said, truth),
+            above_at_random=None if drawn is None else right_above(said[drawn], truth[drawn]),
+        )
 
     def _fitted(self, networks: list[Network], calibration: Calibration | None, details: dict[str, Any]) -> Fitted:
         model = Model(

@@ -58,27 +58,42 @@ def top(candidates: Candidates, k: int) -> Candidates:
 
 
 def merge(partials: Iterable[Candidates], k: int) -> Candidates:
-    """The ``k`` best of several; never holds more than ``2 k`` rows, if no partial has more than ``k``."""
+    """The ``k`` best of several; never holds more than ``3 k`` rows, if no partial has more than ``k``.
+
+    Of a partial only what is as good as the worst of the best so far is kept, and these wait until there are enough of
+    them to be worth sorting in.
+    """
     best: Candidates | None = None
+    waiting: list[Candidates] = []
     for partial in partials:
-        best = top(partial if best is None else _joined(best, partial), k)
+        if best is not None and len(best) == k > 0:
+            # Not "at least as good", because a score that is not a number must get as far as ``top``.
+            partial = partial.take(np.flatnonzero(~(partial.scores < best.scores[-1])))
+        waiting.append(partial)
+        if best is None or sum(map(len, waiting)) >= k:
+            best, waiting = top(_joined([*([best] if best else []), *waiting]), k), []
+    if waiting and best is not None:
+        best = top(_joined([best, *waiting]), k)
     return best if best is not None else Candidates(np.empty(0, np.int64), np.empty(0, np.float64))
 
 
-def _joined(a: Candidates, b: Candidates) -> Candidates:
-    if not len(a) or not len(b):
-        return a if len(a) else b
+def _joined(parts: list[Candidates]) -> Candidates:
+    parts = [part for part in parts if len(part)] or parts[:1]
+    if len(parts) == 1:
+        return parts[0]
     return Candidates(
-        np.concatenate((a.ids, b.ids)),
-        np.concatenate((a.scores, b.scores)),
-        _stacked(a.features, b.features, "features"),
-        _stacked(a.probabilities, b.probabilities, "probabilities"),
+        np.concatenate([part.ids for part in parts]),
+        np.concatenate([part.scores for part in parts]),
+        _stacked([part.features for part in parts], "features"),
+        _stacked([part.probabilities for part in parts], "probabilities"),
     )
 
 
-def _stacked(a: Floats | None, b: Floats | None, what: str) -> Floats | None:
-    if a is None or b is None:
+def _stacked(columns: list[Floats | None], what: str) -> Floats | None:
+    there = [column for column in columns if column is not None]
+    if len(there) < len(columns):
         return None
-    if a.shape[1] != b.shape[1]:
-        raise Invalid(f"shards have {what} of different widths: {a.shape[1]} and {b.shape[1]}")
-    return np.concatenate((a, b))
+    widths = sorted({column.shape[1] for column in there})
+    if len(widths) > 1:
+        raise Invalid(f"shards have {what} of different widths: {' and '.join(map(str, widths))}")
+    return np.concatenate(there)

@@ -7,6 +7,7 @@ Key layout::
 
     projects/<project>/images/<sha256>                              the uploaded file, byte for byte
     projects/<project>/views/<sha256>                               what a browser can show, where it can't show that
+    projects/<project>/thumbs/<sha256>                              a small JPEG of it, where somebody looked at a list
     projects/<project>/shards/<shard>/pixels-<variant>.npy          uint8 (n, S, S, C), a row per image
     projects/<project>/shards/<shard>/features-<variant>.npy        float32 (n, D), frozen backbones only
     projects/<project>/shards/<shard>/features-<variant>.json       {"backbone": id}: what made the features
@@ -17,6 +18,8 @@ Key layout::
     projects/<project>/scores/<checkpoint>/<shard>/probabilities.npy  float32 (n, classes)
     projects/<project>/scores/<checkpoint>/<shard>/features.npy       float32 (n, D)
     projects/<project>/scores/<checkpoint>/<shard>/members.npy        float16 (n, members, classes), committees only
+    projects/<project>/predictions/<name>/<number>                  a picture that a caller sent, until it is predicted
+    projects/<project>/predictions/<name>/result-<fence>.json       what the model says, see ``shared.predicting``
 """
 
 from __future__ import annotations
@@ -102,6 +105,10 @@ def view_key(project: ProjectId, sha256: str) -> str:
     return f"projects/{project}/views/{sha256}"
 
 
+def thumb_key(project: ProjectId, sha256: str) -> str:
+    return f"projects/{project}/thumbs/{sha256}"
+
+
 def pixels_key(project: ProjectId, shard: ShardId, variant: str) -> str:
     return f"projects/{project}/shards/{shard}/pixels-{variant}.npy"
 
@@ -134,6 +141,16 @@ def scores_prefix(project: ProjectId, checkpoint: CheckpointId, shard: ShardId) 
 def scores_of(project: ProjectId, checkpoint: CheckpointId) -> str:
     """The prefix of every score of a checkpoint."""
     return f"projects/{project}/scores/{checkpoint}/"
+
+
+def prediction_prefix(project: ProjectId, name: str) -> str:
+    """``name``: 32 hexadecimal digits, of the request's own."""
+    return f"projects/{project}/predictions/{name}/"
+
+
+def predictions_of(project: ProjectId) -> str:
+    """The prefix of everything that callers sent to be predicted, and of the answers."""
+    return f"projects/{project}/predictions/"
 
 
 def attempts_of(project: ProjectId) -> str:

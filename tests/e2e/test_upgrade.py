@@ -66,6 +66,8 @@ def test_nothing_is_lost_and_nobody_waits(stack: Composed) -> None:
     wait_for(lambda: annotator.answered >= 40, "the first round", LOOP_S)
 
     stack.become(ROOT, "after")
+    stack.make_secrets()
+    stack.compose("up", "-d", "--no-deps", "--force-recreate", "rabbitmq")
     stack.compose("build", "migrate", "api", "ui", "trainer", "scorer", seconds=UP_S)
     stack.compose("up", "-d", "--no-deps", "migrate")
     newest = migrations()[-1].number

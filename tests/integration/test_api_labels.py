@@ -120,7 +120,7 @@ def test_the_state_tells_everything_of_one_moment(api: Api) -> None:
     assert state["project"]["state"] == "running"
     assert state["doing"] == "round 0: labelling"
     assert state["images"] == {"total": 8, "holdout": 0, "ready": 8, "unreadable": 0}
-    assert state["labels"] == {"pool": 0, "holdout": 0, "human": 0, "by_class": {"a": 0, "b": 0}}
+    assert state["labels"] == {"pool": 0, "holdout": 0, "human": 0, "model": 0, "by_class": {"a": 0, "b": 0}}
     assert state["tasks"] == {"open": 6, "leased": 0}
     assert (state["round"]["number"], state["curve"], state["dead_jobs"]) == (0, [], [])
 

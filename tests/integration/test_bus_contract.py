@@ -77,6 +77,22 @@ def test_a_worker_of_several_kinds_hears_them_all(bus: Bus) -> None:
     assert heard == wakeups
 
 
+def test_urgent_wakeups_go_first_in_turns_with_those_that_came_before_them(bus: Bus) -> None:
+    with closing(bus.subscribe([JobKind.TRAIN, JobKind.SCORE, JobKind.PREDICT])) as subscription:
+        bus.publish(train(1))
+        held = hear(subscription)
+        for kind, first in ((JobKind.SCORE, 2), (JobKind.PREDICT, 5)):
+            for number in range(first, first + 3):
+                bus.publish(WakeUp(kind=kind, job_id=JobId(number)))
+        assert subscription.poll(NOTHING) is None
+        heard = []
+        for _ in range(6):
+            subscription.ack(held)
+            held = hear(subscription)
+            heard.append(held.wakeup.job_id)
+    assert heard == [5, 2, 6, 3, 7, 4]
+
+
 def test_a_worker_gets_no_second_delivery_while_it_holds_one(bus: Bus, trainer: Subscription) -> None:
     bus.publish(train(1))
     bus.publish(train(2))
@@ -163,4 +179,5 @@ def test_those_who_listen_are_counted_by_kind(bus: Bus, trainer: Subscription) -
             JobKind.TRAIN: 2,
             JobKind.SCORE: 1,
             JobKind.SELECT: 0,
+            JobKind.PREDICT: 0,
         }

@@ -21,7 +21,7 @@ from tests.servers.rabbit import RabbitServer
 from tests.waiting import hear, wait_for
 
 SERVICES = ("api", "ui", "trainer", "scorer")
-SERVED = {"trainer": (JobKind.TRAIN,), "scorer": (JobKind.EMBED, JobKind.SCORE, JobKind.SELECT)}
+SERVED = {"trainer": (JobKind.TRAIN,), "scorer": (JobKind.EMBED, JobKind.SCORE, JobKind.SELECT, JobKind.PREDICT)}
 QUEUES = (*(f"winnow.{kind.value}" for kind in JobKind), "winnow.dead")
 
 Sign = Callable[[str], str]
@@ -91,7 +91,7 @@ def test_what_a_worker_can_not_read_is_dead_lettered_without_a_right_to_the_dead
 
 
 @pytest.mark.parametrize(
-    ("account", "kind"), [("trainer", JobKind.SCORE), ("scorer", JobKind.TRAIN), ("api", JobKind.TRAIN)]
+    ("account", "kind"), [("trainer", JobKind.SCORE), ("scorer", JobKind.TRAIN), ("api", JobKind.PREDICT)]
 )
 def test_nobody_hears_the_work_of_others(url_of: Sign, account: str, kind: JobKind) -> None:
     with closing(AmqpBus(url_of(account))) as bus, pytest.raises(Retryable, match=f"winnow.{kind.value}"):

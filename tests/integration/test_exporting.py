@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import tracemalloc
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,8 @@ from shared.store.base import image_key, scores_prefix
 from shared.system import System
 from tests.integration.api_support import open_api
 from tests.world import World, build, new_images, open_system
+
+BESIDE_IMAGES = ("labels.csv", "models.json")
 
 
 @pytest.fixture
@@ -131,7 +134,7 @@ def test_the_archive_holds_the_labelled_images_in_folders_of_their_classes(syste
     rows = table(system, project)
     opened = archive(system, project)
     names = [f"{row['label']}/{row['image_id']}_{row['filename']}" for row in rows]
-    assert sorted(opened.namelist()) == sorted(["labels.csv", *names])
+    assert sorted(opened.namelist()) == sorted(["labels.csv", "models.json", *names])
     for row, name in zip(rows, names, strict=True):
         assert opened.read(name) == row["sha256"].encode()
     inside = list(csv.DictReader(io.TextIOWrapper(opened.open("labels.csv"), "utf-8", newline="")))
@@ -141,23 +144,79 @@ def test_the_archive_holds_the_labelled_images_in_folders_of_their_classes(syste
 def test_an_image_without_a_label_is_only_in_the_table(system: System) -> None:
     world = build(system, pool=2)
     opened = archive(system, world.id)
-    assert opened.namelist() == ["labels.csv"]
+    assert opened.namelist() == ["labels.csv", "models.json"]
     assert len(opened.read("labels.csv").splitlines()) == 3
 
 
+def test_the_archive_tells_of_every_model_and_which_is_in_use(system: System) -> None:
+    world = build(system, pool=4, initial=1, batch_size=1, mode="strict", arch="cnn_mnist")
+    for image in world.images:
+        system.store.put_bytes(image_key(world.id, image.sha256), b"image")
+    world.start()
+    world.do_embed()
+    world.do_select()
+    calibration = {"temperature": 1.5, "ece_before": 0.2, "ece_after": 0.05}
+    for accuracy in (0.5, 0.75):
+        world.answer(1)
+        system.rounds.nudge(world.id)
+        world.do_train(accuracy=accuracy, mode="scratch", calibration=calibration)
+        world.do_score()
+        world.do_select()
+    with system.database.transaction() as tx:
+        first, second = (point.checkpoint_id for point in rounds.curve(tx, world.id))
+        rounds.promote(tx, world.id, first)
+    told = json.loads(archive(system, world.id).read("models.json"))
+    assert [one["checkpoint_id"] for one in told] == [first, second]
+    assert [(one["round"], one["labels"], one["in_use"]) for one in told] == [(1, 1, True), (2, 2, False)]
+    assert [one["metrics"]["accuracy"] for one in told] == [0.5, 0.75]
+    assert {(one["arch"], one["mode"]) for one in told} == {("cnn_mnist", "scratch")}
+    assert told[0]["metrics"]["calibration"] == calibration
+    assert told[0]["promoted_at"].endswith("+00:00") and told[1]["promoted_at"] is None
+
+
+def test_without_a_model_the_list_of_models_is_empty(system: System) -> None:
+    assert json.loads(archive(system, build(system, pool=1).id).read("models.json")) == []
+
+
+def test_figures_of_many_models_are_not_held_together(system: System) -> None:
+    world, _ = labelled_world(system)
+    large = "jsonb_build_object('confusion', repeat('x', 4000000))"
+    with system.database.transaction() as tx:
+        tx.run(f"UPDATE checkpoints SET metrics = {large}")
+        for _ in range(12):
+            tx.run(
+                "WITH r AS (INSERT INTO rounds (project_id, number, state, labels) SELECT project_id, "
+                "max(number) + 1, 'done', 1 FROM rounds WHERE project_id = %(id)s GROUP BY project_id RETURNING *) "
+                "INSERT INTO checkpoints (project_id, round_id, key, sha256, arch, data_version, metrics) "
+                f"SELECT project_id, id, 'k' || id, sha256(''), 'cnn', 'v', {large} FROM r",
+                {"id": world.id},
+            )
+    with system.database.transaction() as tx:
+        tx.run("DELETE FROM labels")
+    tracemalloc.start()
+    try:
+        parts = Exporter(system.database, system.store).zip(world.id)
+        sent = sum(len(chunk) for chunk in parts)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert sent > 0, "it compresses well"
+    assert peak < 24 << 20, "thirteen of them are over fifty megabytes"
+
+
 def test_no_name_leads_out_of_the_archive_or_on_to_another(system: System) -> None:
-    classes = ["../up", "a/b", "a:b", "A?B", "CON", "labels.csv", "=sum", "...", "x" * 150]
+    classes = ["../up", "a/b", "a:b", "A?B", "CON", "labels.csv", "models.json", "=sum", "...", "x" * 150]
     files = [(f"../../{n}.png", "PNG", name) for n, name in enumerate(classes)]
     project = labelled_project(system, classes, files)
     names = archive(system, project).namelist()
-    assert len({name.lower() for name in names}) == len(classes) + 1
+    assert len({name.lower() for name in names}) == len(classes) + 2
     for name in names:
         parts = name.split("/")
-        assert len(parts) == (1 if name == "labels.csv" else 2)
+        assert len(parts) == (1 if name in BESIDE_IMAGES else 2)
         assert not {"", ".", "..", "con"} & {part.lower() for part in parts}
         assert not set('<>:"\\|?*') & set(name)
     folders = {name.split("/")[0] for name in names if "/" in name}
-    assert {"a_b", "a_b_2", "A_B_3", "_CON", "labels.csv_5", "=sum", "class"} <= folders
+    assert {"a_b", "a_b_2", "A_B_3", "_CON", "labels.csv_5", "models.json_6", "=sum", "class"} <= folders
 
 
 @pytest.mark.parametrize(
@@ -176,7 +235,7 @@ def test_the_extension_in_the_archive_says_what_the_file_is(
     system: System, filename: str, format_name: str, ends: str
 ) -> None:
     project = labelled_project(system, ["a", "b"], [(filename, format_name, "a")])
-    names = [name for name in archive(system, project).namelist() if name != "labels.csv"]
+    names = [name for name in archive(system, project).namelist() if name not in BESIDE_IMAGES]
     assert len(names) == 1 and names[0].endswith(ends)
 
 
@@ -223,7 +282,7 @@ def test_exports_come_over_http_with_a_name_and_a_type(migrated_database_url: st
         assert as_csv.headers["content-disposition"] == f'attachment; filename="project-{world.id}.csv"'
         assert len(as_csv.text.splitlines()) == 3
         assert as_zip.headers["content-type"] == "application/zip"
-        assert zipfile.ZipFile(io.BytesIO(as_zip.content)).namelist() == ["labels.csv"]
+        assert zipfile.ZipFile(io.BytesIO(as_zip.content)).namelist() == ["labels.csv", "models.json"]
         assert api.client.get("/v1/projects/99/export.zip").status_code == 404
 
 

@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from shared.db import locks, rounds
+from shared.db import jobs, locks, rounds
 from shared.db.copying import deletion_held_off
 from shared.db.retention import Part
 from shared.db.retention import retired as retired_rows
-from shared.domain import CheckpointId, JobKind, ShardId
+from shared.domain import CheckpointId, JobKind, NewJob, ShardId
 from shared.errors import NotFound
 from shared.retention import BATCH, Retention
 from shared.settings import RetentionSettings
@@ -27,12 +29,15 @@ from shared.store.base import (
     features_key,
     image_key,
     pixels_key,
+    prediction_prefix,
+    predictions_of,
     scores_of,
     scores_prefix,
     shards_of,
     training_prefix,
     view_key,
 )
+from shared.store.disk import DiskStore
 from shared.sweeper import Sweeper
 from tests.waiting import wait_for
 from tests.world import World, build, open_system
@@ -240,6 +245,53 @@ def test_notes_of_a_training_stay_for_as_long_as_it_may_go_on(world: World) -> N
     list(retention(world).prune())
     assert not any(world.system.store.exists(key) for key in notes)
     assert with_weights(world, [made]) == [made]
+
+
+def prediction(world: World, ended_h: float | None, written_h: float) -> tuple[int | None, str]:
+    """A prediction that ended so many hours ago, or None: still waits; with an object written so many hours ago."""
+    name = uuid.uuid4().hex
+    system = world.system
+    key = f"{prediction_prefix(world.id, name)}0"
+    system.store.put_bytes(key, b"picture")
+    moment = time.time() - 3600 * written_h
+    os.utime(store_folder(world) / key, (moment, moment))
+    new = NewJob(kind=JobKind.PREDICT, project_id=world.id, unique_key=f"predict:{name}", payload={"name": name})
+    with system.ledger.transaction() as tx:
+        job = system.ledger.enqueue(tx, new)
+        assert job is not None
+        if ended_h is not None:
+            tx.run(
+                "UPDATE jobs SET state = 'done', finished_at = now() - make_interval(secs => %(s)s) WHERE id = %(id)s",
+                {"s": 3600 * ended_h, "id": job.id},
+            )
+    return job.id, key
+
+
+def store_folder(world: World) -> Path:
+    store = world.system.store
+    assert isinstance(store, DiskStore)
+    return store._root
+
+
+def test_predictions_go_with_their_rows_a_day_after_they_ended(world: World) -> None:
+    old, fresh = prediction(world, 25, 25), prediction(world, 23, 23)
+    waiting = prediction(world, None, 100)
+    unasked = f"{prediction_prefix(world.id, uuid.uuid4().hex)}0"
+    world.system.store.put_bytes(unasked, b"of a process that died before it could ask")
+    with world.system.ledger.transaction() as tx:
+        others = {job.id for job in jobs.newest(tx, limit=500) if job.kind is not JobKind.PREDICT}
+        tx.run("UPDATE jobs SET finished_at = now() - interval '30 days' WHERE kind <> 'predict'")
+    told = list(retention(world).prune())
+    assert [(one.what, one.objects) for one in told] == [("predictions of long ago", 1)]
+    assert sorted(world.system.store.list(predictions_of(world.id))) == sorted([fresh[1], waiting[1], unasked])
+    with world.system.ledger.transaction() as tx:
+        assert {job.id for job in jobs.newest(tx, limit=500)} == {fresh[0], waiting[0], *others}
+    moment = time.time() - 25 * 3600
+    os.utime(store_folder(world) / unasked, (moment, moment))
+    list(retention(world).prune())
+    assert not world.system.store.exists(unasked)
+    assert world.system.store.exists(waiting[1]), "however long nobody got to it"
+    assert old[1] not in world.system.store.list("")
 
 
 def test_packs_in_a_form_that_the_project_has_left_go_when_nothing_is_at_work(world: World) -> None:

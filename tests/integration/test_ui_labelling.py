@@ -260,7 +260,7 @@ def test_the_state_says_where_the_project_stands(ann: TestClient, world: World) 
     state = ann.get(f"/v1/projects/{world.id}/state").json()
     assert state["project"]["name"] == "garden" and state["round"]["state"] == "labelling"
     assert (state["progress"]["done"], state["progress"]["total"]) == (1, 12)
-    assert state["labels"] == {"pool": 1, "holdout": 0, "human": 1}
+    assert state["labels"] == {"pool": 1, "holdout": 0, "human": 1, "model": 0}
     assert state["classes"][3]["labels"] == 1 and state["tasks"] == {"open": 11, "leased": 0}
 
 

@@ -103,6 +103,24 @@ def test_many_jobs_are_each_done_once_by_several_workers(world: World) -> None:
     assert published(world) == 30
 
 
+def test_an_urgent_job_waits_for_no_more_than_one_of_those_that_came_before_it(world: World) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    order: list[str] = []
+
+    def work(job: Job, context: JobContext) -> None:
+        order.append(str(job.kind))
+        begun.set()
+        assert go_on.wait(30)
+
+    before = [enqueue(world, f"before-{n}", JobKind.SCORE) for n in range(6)]
+    with working(world, Scripted(work, JobKind.SCORE), Scripted(work, JobKind.PREDICT)):
+        assert begun.wait(30)
+        asked = [enqueue(world, f"asked-{n}", JobKind.PREDICT) for n in range(3)]
+        go_on.set()
+        wait_for(lambda: all(look(world, job).state is JobState.DONE for job in before + asked), "every job to be done")
+    assert order == ["score", *["predict", "score"] * 3, "score", "score"]
+
+
 def test_a_passing_fault_is_tried_again(world: World) -> None:
     failures = iter([Retryable("the store is away")])
 

@@ -361,3 +361,54 @@ def test_consistency_learns_from_images_without_labels() -> None:
         return float((predict(model, test_x)[0].argmax(axis=1) == test_y).mean())
 
     assert accuracy({"consistency": 1.0, "consistency_ratio": 4, "consistency_threshold": 0.8}) >= accuracy({})
+
+
+ONE_LABEL = [
+    LearnConfig(arch="cnn", image_size=8, recipe={"min_steps": 4}),
+    LearnConfig(arch="resnet18", image_size=32, recipe={"min_steps": 2}),
+    LearnConfig(arch="resnet18", image_size=32, recipe={"min_steps": 2, "mixup": 0.2, "imbalance": "undersample"}),
+    LearnConfig(arch="resnet18", mode="finetune", image_size=32, recipe={"min_steps": 2, "norm_policy": "train"}),
+    LearnConfig(arch="resnet18", mode="head"),
+    LearnConfig(arch="resnet18", mode="head", recipe={"head": "mlp"}),
+    LearnConfig(arch="resnet18", mode="ridge"),
+]
+"""At 32 pixels a ResNet's last batch norms see one position, so that a lone image has no variance there."""
+
+
+@pytest.mark.parametrize("config", ONE_LABEL, ids=lambda config: f"{config.arch}-{config.mode}")
+def test_one_label_is_enough_to_train_on(config: LearnConfig) -> None:
+    side = config.image_size
+    x = blobs(1)[0] if config.mode in ("head", "ridge") else squares(1, size=side, channels=3)[0]
+    fitted = fit(x, np.array([1]), n_classes=3, config=config, extras=OF_RESNET)
+    probabilities, _ = predict(fitted.model, x)
+    assert np.isfinite(probabilities).all() and probabilities.sum() == pytest.approx(1, abs=1e-5)
+    assert all(0 <= report.accuracy <= 1 for report in fitted.history)
+
+
+@pytest.mark.parametrize("labels", [2, 3, 5])
+def test_no_image_is_left_alone_in_a_batch(labels: int) -> None:
+    config = LearnConfig(arch="resnet18", image_size=32, recipe={"batch_size": 2, "epochs": 1, "min_steps": 1})
+    x, y = squares(labels, size=32, channels=3)
+    fitted = fit(x, y, n_classes=3, config=config)
+    assert np.isfinite(predict(fitted.model, x)[0]).all()
+    assert fitted.history[-1].loss > 0
+
+
+@pytest.mark.parametrize("config", [QUICK, HEAD, RIDGE], ids=["scratch", "head", "ridge"])
+def test_what_is_right_above_a_confidence_is_counted_for_all_labels_and_for_random_ones(config: LearnConfig) -> None:
+    x, y = squares(80) if config.mode == "scratch" else blobs(80)
+    at_random = np.arange(80) % 4 == 0
+    every_fold = replace(config, recipe={**config.recipe, "folds": 5})
+    found = fit(x, y, n_classes=3, config=every_fold, extras=replace(OF_RESNET, at_random=at_random)).calibration
+    assert found is not None and found.above is not None and found.above_at_random is not None
+    counted, drawn = found.above["n"], found.above_at_random["n"]
+    assert found.n == 80 and 80 >= counted[0] > 40 and 20 >= drawn[0] > 10
+    assert counted == sorted(counted, reverse=True)
+    assert all(right <= n for n, right in zip(counted, found.above["right"], strict=True))
+    assert all(some <= n for n, some in zip(counted, drawn, strict=True))
+
+
+def test_a_committee_of_heads_has_no_evidence_of_how_sure_it_may_be() -> None:
+    config = replace(RIDGE, recipe={"committee": 2})
+    found = fit(*blobs(80), n_classes=3, config=config, extras=OF_RESNET).calibration
+    assert found is not None and found.above is None

@@ -13,6 +13,7 @@ from services.ui.security import is_same_origin
 from services.ui.sessions import local_path
 from services.ui.standing import Progress, Standing
 from services.ui.state import accuracy
+from shared.autolabelling import AutoLabels
 from shared.db.images import ImageCounts
 from shared.db.labels import LabelCounts
 from shared.db.tasks import LiveCounts
@@ -32,6 +33,7 @@ from shared.domain import (
     RoundState,
 )
 from shared.overview import Overview
+from shared.selection.autolabel import audit
 
 NOW = datetime(2026, 3, 1, 10, 42, tzinfo=UTC)
 
@@ -155,6 +157,8 @@ def standing(
         shards_waiting=1,
         active_jobs=[],
         dead_jobs=[failed] if dead else [],
+        auto_labels=AutoLabels(on=False, labels=0, asked=0, audited=audit([], 0.99), failed=None),
+        evidence=None,
     )
     return Standing(overview=overview, history=[], progress=None if share is None else Progress(share=share), queued=0)
 

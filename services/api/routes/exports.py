@@ -47,6 +47,7 @@ def export_csv(project_id: ProjectPath, caller: Reader, system: SystemPart) -> S
     responses=errors(404) | _file("application/zip"),
 )
 def export_zip(project_id: ProjectPath, caller: Reader, system: SystemPart) -> StreamingResponse:
-    """`labels.csv`, and every labelled image as `<class>/<id>_<filename>`, as torchvision's ImageFolder reads it."""
+    """Every labelled image as `<class>/<id>_<filename>`, as torchvision's ImageFolder reads it; `labels.csv`; and
+    `models.json`, which lists every model with its metrics."""
     body = Exporter(system.database, system.store).zip(ProjectId(project_id))
     return _attachment(body, "application/zip", f"project-{project_id}.zip")

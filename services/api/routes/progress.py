@@ -9,7 +9,17 @@ from fastapi import APIRouter, Query
 from services.api.auth import Manager, Reader
 from services.api.parts import CursorQuery, JobPath, LimitQuery, ProjectPath, SystemPart, decode_cursor, encode_cursor
 from services.api.problems import errors
-from services.api.schemas.progress import Curve, EventOut, EventPage, JobList, JobOut, RoundList, StateOut
+from services.api.schemas.progress import (
+    Curve,
+    EventOut,
+    EventPage,
+    EvidenceList,
+    EvidenceOut,
+    JobList,
+    JobOut,
+    RoundList,
+    StateOut,
+)
 from shared.db import events, jobs, projects
 from shared.db import rounds as round_rows
 from shared.domain import JobId, JobState, ProjectId
@@ -32,6 +42,16 @@ def list_rounds(project_id: ProjectPath, caller: Reader, system: SystemPart) -> 
     with system.database.transaction() as tx:
         project = projects.get(tx, ProjectId(project_id))
         return RoundList.of({"items": round_rows.history(tx, project.id)})
+
+
+@router.get("/evidence", summary="The evidence of the stopping rules", responses=errors(404))
+def list_evidence(project_id: ProjectPath, caller: Reader, system: SystemPart) -> EvidenceList:
+    """What was known once the model of each round had scored the pool, in order of rounds: every stopping rule, met or
+    not, the confidences, the threshold for automatic labels and the forecast."""
+    with system.database.transaction() as tx:
+        project = projects.get(tx, ProjectId(project_id))
+        found = round_rows.evidence(tx, project.id)
+    return EvidenceList(items=[EvidenceOut.whole(one) for one in found])
 
 
 @router.get("/checkpoints", summary="The learning curve", responses=errors(404))

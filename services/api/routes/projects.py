@@ -8,7 +8,7 @@ from services.api.auth import AnyManager, AnyReader, Manager, Reader
 from services.api.parts import CursorQuery, LimitQuery, ProjectPath, SystemPart, decode_cursor, encode_cursor
 from services.api.problems import errors
 from services.api.schemas.projects import NewProject, ProjectChange, ProjectOut, ProjectPage, ProjectSummary
-from services.api.schemas.settings import changed_settings, new_settings
+from shared.configuring import changed_settings, new_settings
 from shared.db import events, images, projects
 from shared.domain import ProjectId, ProjectState
 from shared.errors import Conflict, Forbidden
@@ -79,6 +79,17 @@ def start_project(project_id: ProjectPath, caller: Manager, system: SystemPart) 
     """
     with system.ledger.transaction() as tx:
         return ProjectSummary.of(system.rounds.start(tx, ProjectId(project_id), caller.actor))
+
+
+@router.post("/{project_id}/label-rest", summary="Have people label what is left", responses=errors(404, 409))
+def label_rest(project_id: ProjectPath, caller: Manager, system: SystemPart) -> ProjectSummary:
+    """Opens tasks for everything in the pool that has no label, a person's or the model's, the most uncertain first.
+
+    The project runs until nothing is left; no model is trained and no stopping rule is asked meanwhile. 409 if it was
+    never started, or if nothing is left.
+    """
+    with system.ledger.transaction() as tx:
+        return ProjectSummary.of(system.rounds.label_rest(tx, ProjectId(project_id), caller.actor))
 
 
 @router.post("/{project_id}/pause", summary="Pause", responses=errors(404, 409))

@@ -1,48 +1,24 @@
-"""Uploading images: the one endpoint that reads its body as it arrives, and so the one that is asynchronous."""
+"""Uploading images: an endpoint that reads its body as it arrives."""
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from typing import Annotated, Any
+from typing import Annotated
 
-import anyio
 from anyio import to_thread
 from fastapi import APIRouter, Query, Request
-from starlette.requests import ClientDisconnect
-from starlette.types import Message
 
-from services.api.auth import Caller, Ingester
-from services.api.ingest import Destination, FileStatus, Ingest, Intake
-from services.api.multipart import boundary_of, read_parts
-from services.api.parts import IngestPart, ProjectPath, SystemPart
+from services.api.auth import Ingester
+from services.api.parts import ProjectPath, ReceiverPart, SystemPart
 from services.api.problems import errors
-from services.api.routes.labels import nudge
 from services.api.schemas.images import UploadOut
-from shared.db import events, projects
-from shared.domain import ClassId, ProjectId, Split
-from shared.errors import Invalid, Retryable, WinnowError
-from shared.system import System
-from shared.telemetry import logger
-from shared.web import Problem, problem_from, streams_body
+from shared.domain import ProjectId, Split
+from shared.errors import WinnowError
+from shared.intake.gate import FILES_BODY
+from shared.intake.ingest import Intake
+from shared.intake.receiving import Sender, destination
+from shared.web import Problem, problem_from
 
-log = logger(__name__)
 router = APIRouter(prefix="/v1/projects/{project_id}/images", tags=["images"])
-MAX_FILES = 10_000
-"""Of one request: their results are held until its end."""
-SILENCE_S = 60.0
-"""A client that sends nothing for so long is taken to have gone."""
-THREADS = 8
-"""Requests whose files are checked and stored at the same time. Apart from other endpoints' threads, which so stay
-free however much is uploaded."""
-RECEIVING = 16
-"""Requests that are read at the same time, each holding one file; others wait."""
-PATIENCE_S = 30.0
-CLOSING_S = 3.0
-"""How long uploads may go on once the service was told to end."""
-TICK_S = 0.5
 
 SplitQuery = Annotated[
     Split, Query(description="`pool`: may be asked and trained on. `holdout`: only measures the model.")
@@ -50,51 +26,15 @@ SplitQuery = Annotated[
 ClassQuery = Annotated[
     str | None, Query(alias="class", max_length=200, description="A class: all files of this request are labelled so.")
 ]
-_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {"files": {"type": "array", "items": {"type": "string", "format": "binary"}}},
-                }
-            }
-        },
-    }
-}
 
 
-class Gate:
-    """How many uploads go on at the same time in this process."""
-
-    def __init__(self) -> None:
-        self.threads = anyio.CapacityLimiter(THREADS)
-        self.open_until = math.inf
-        self._receiving = anyio.Semaphore(RECEIVING)
-
-    def close(self) -> None:
-        """Break uploads off soon. Their clients are told what was stored; may be called in a signal handler."""
-        self.open_until = time.monotonic() + CLOSING_S
-
-    async def enter(self) -> None:
-        """Raises ``Retryable`` if no upload ends for a long time."""
-        with anyio.move_on_after(PATIENCE_S):
-            await self._receiving.acquire()
-            return
-        raise Retryable("too many uploads at the same time")
-
-    def leave(self) -> None:
-        self._receiving.release()
-
-
-@router.post("", summary="Upload images", responses=errors(404, 408, 415), openapi_extra=_BODY)
+@router.post("", summary="Upload images", responses=errors(404, 408, 415), openapi_extra=FILES_BODY)
 async def upload_images(
     project_id: ProjectPath,
     request: Request,
     caller: Ingester,
     system: SystemPart,
-    ingest: IngestPart,
+    receiver: ReceiverPart,
     split: SplitQuery = Split.POOL,
     class_name: ClassQuery = None,
 ) -> UploadOut:
@@ -107,101 +47,16 @@ async def upload_images(
 
     Formats: JPEG, PNG, WebP, GIF (first frame), BMP, TIFF; what counts is the content and not the extension.
     """
-    streams_body(request)
-    gate: Gate = request.app.state.gate
-    try:
-        boundary = boundary_of(request.headers.get("content-type", ""))
-    except Invalid as error:
-        raise Problem(
-            status=415, kind="unsupported-media-type", title="Unsupported media type", detail=str(error)
-        ) from None
-    to = await to_thread.run_sync(_destination, system, ProjectId(project_id), split, class_name)
+    to = await to_thread.run_sync(destination, system, ProjectId(project_id), split, class_name)
     intake = Intake()
-    await gate.enter()
     try:
-        await _receive(request, boundary, ingest, to, intake, gate)
+        await receiver.receive(request, to, Sender(actor=caller.actor), intake)
     except Problem as problem:
         problem.members |= _answer(intake).model_dump(mode="json")
         raise
     except WinnowError as error:
         raise problem_from(error, **_answer(intake).model_dump(mode="json")) from error
-    finally:
-        gate.leave()
-        with anyio.CancelScope(shield=True):
-            await to_thread.run_sync(_conclude, system, to, caller, intake)
     return _answer(intake)
-
-
-async def _receive(
-    request: Request, boundary: bytes, ingest: Ingest, to: Destination, intake: Intake, gate: Gate
-) -> None:
-    """Take in the files of a request as they arrive. Raises ``Invalid`` for a malformed body or one without files."""
-    limit = request.app.state.settings.max_file_bytes
-    async with aclosing(_pieces(request, gate)) as pieces:
-        async for parts in read_parts(pieces, boundary, max_file_bytes=limit):
-            if len(intake.results) + len(parts) > MAX_FILES:
-                raise Invalid(f"a request may bring {MAX_FILES:,} files at most; those after these were not read")
-            await to_thread.run_sync(ingest.take, to, parts, intake, limiter=gate.threads)
-    if not intake.results:
-        raise Invalid("there is no file in this request")
-
-
-async def _pieces(request: Request, gate: Gate) -> AsyncGenerator[bytes, None]:
-    """The body as it arrives.
-
-    Raises ``ClientDisconnect``, ``Problem`` (408) when the client falls silent, ``Retryable`` when the service is
-    about to end.
-    """
-    heard = time.monotonic()
-    while True:
-        message: Message | None = None
-        with anyio.move_on_after(TICK_S):
-            message = await request.receive()
-        now = time.monotonic()
-        if now > gate.open_until:
-            raise Retryable("the service is shutting down")
-        if message is None:
-            if now - heard > SILENCE_S:
-                raise _silent()
-            continue
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        heard = now
-        yield message.get("body", b"")
-        if not message.get("more_body", False):
-            return
-
-
-def _silent() -> Problem:
-    detail = f"nothing came for {SILENCE_S:.0f} seconds"
-    return Problem(status=408, kind="request-timeout", title="Request timeout", detail=detail)
-
-
-def _destination(system: System, project_id: ProjectId, split: Split, class_name: str | None) -> Destination:
-    """Raises ``NotFound``, ``Invalid`` for a class that isn't the project's."""
-    with system.database.transaction() as tx:
-        project = projects.get(tx, project_id)
-        classes = {c.name: c.id for c in projects.classes(tx, project.id)}
-    if class_name is not None and class_name not in classes:
-        raise Invalid(f"the project has no class '{class_name}'")
-    class_id: ClassId | None = None if class_name is None else classes[class_name]
-    return Destination(project_id=project_id, split=split, class_id=class_id)
-
-
-def _conclude(system: System, to: Destination, caller: Caller, intake: Intake) -> None:
-    """Note who brought what, however the request ended."""
-    counts = {status.value: intake.count(status) for status in FileStatus}
-    labelled = to.class_id is not None and len(intake.results) > counts[FileStatus.REJECTED]
-    if not counts[FileStatus.STORED] and not labelled:
-        return
-    data = {"split": to.split.value, **counts} | ({"class_id": to.class_id} if labelled else {})
-    try:
-        with system.database.transaction() as tx:
-            events.record(tx, to.project_id, caller.actor, "images.uploaded", data)
-    except WinnowError as error:  # the images are there, and the caller must hear of them
-        log.error("upload.unaudited", project_id=to.project_id, error=str(error), **data)
-    if labelled:
-        nudge(system, to.project_id)
 
 
 def _answer(intake: Intake) -> UploadOut:

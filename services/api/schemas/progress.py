@@ -9,6 +9,7 @@ from pydantic import Field
 
 from services.api.schemas.base import NextCursor, Out
 from services.api.schemas.projects import ProjectOut
+from shared.db.rounds import Evidence
 from shared.domain import JobKind, JobState, RoundState
 from shared.overview import Overview
 
@@ -68,6 +69,100 @@ class EventPage(Out):
     next_cursor: NextCursor
 
 
+class RuleOut(Out):
+    """A stopping rule and its evidence. One that is off (`on` false) tells how things stand, and is never met."""
+
+    name: str = Field(examples=["label_budget"])
+    title: str
+    on: bool
+    met: bool
+    value: float | None = Field(description="What is judged.")
+    limit: float | None = Field(description="What it is judged by.")
+    done: float | None = Field(description="How far the rule is on its way to being met, 0 to 1.")
+    text: str
+
+
+class PoolOut(Out):
+    """The images that no person has labelled, as the newest model saw them."""
+
+    images: int
+    unsure: int = Field(description="Of these, how many are predicted with a confidence below `unsure_below`.")
+    unsure_share: float | None
+    unsure_below: float
+    histogram: list[int] = Field(description="Images by confidence, in bins of equal width from 0 to 1.")
+    kappa: float | None = Field(description="Agreement with the model before, beyond chance.")
+
+
+class ThresholdOut(Out):
+    """The confidence from which on the model labels. Null in `value`: none qualifies, for the `reason` given."""
+
+    value: float | None
+    labels: int = Field(description="Labels predicted out of fold with at least this confidence.")
+    right: int
+    low: float = Field(description="Lower bound of the precision there.")
+    at_random: bool = Field(description="Whether these labels were drawn at random from the pool.")
+    reason: str
+
+
+class ForecastOut(Out):
+    """How many more labels `target` takes. `text` says it in words."""
+
+    target: float
+    outcome: str
+    more: int | None
+    low: int | None
+    high: int | None
+    ceiling: float | None
+    text: str
+
+
+class EvidenceOut(Out):
+    """What was known once the model of a round had scored the pool."""
+
+    round: int
+    rules: list[RuleOut]
+    pool: PoolOut | None
+    threshold: ThresholdOut
+    forecast: ForecastOut | None
+
+    @classmethod
+    def whole(cls, evidence: Evidence) -> EvidenceOut:
+        return cls.model_validate({"round": evidence.round_number, **evidence.found})
+
+
+class EvidenceList(Out):
+    items: list[EvidenceOut]
+
+
+class AuditOut(Out):
+    """What people said of labels of the model. `low` and `high` are one-sided 95% bounds of the precision."""
+
+    answers: int
+    right: int
+    target: float
+    low: float
+    high: float
+    enough: int = Field(description="Answers from which on `low` must reach `target`.")
+
+
+class AuditFailedOut(Out):
+    """The last audit that failed: all labels of the model were withdrawn, and its threshold must be higher since."""
+
+    threshold: float
+    target: float
+    answers: int
+    right: int
+    round_number: int = Field(serialization_alias="round")
+
+
+class AutoLabelsOut(Out):
+    on: bool
+    labels: int = Field(description="Labels of the model that stand.")
+    asked: int = Field(description="Labels of the model that people were asked about.")
+    audited: AuditOut
+    failed: AuditFailedOut | None
+
+
 class ImageCountsOut(Out):
     total: int
     holdout: int
@@ -79,12 +174,21 @@ class LabelCountsOut(Out):
     pool: int
     holdout: int
     human: int
+    model: int = Field(description="Labels of the model; the other counts leave them out.")
     by_class: dict[str, int]
 
 
 class TaskCountsOut(Out):
     open: int
     leased: int
+
+
+class StreamOut(Out):
+    """Where the stream of arriving images stands. What is more uncertain than `threshold` is asked."""
+
+    threshold: float
+    seen: int
+    asked: int
 
 
 class StateOut(Out):
@@ -100,6 +204,9 @@ class StateOut(Out):
     shards_waiting: int = Field(description="Shards that are not embedded yet.")
     active_jobs: list[JobOut]
     dead_jobs: list[JobOut]
+    evidence: EvidenceOut | None = Field(description="Null until a model has scored the pool.")
+    auto_labels: AutoLabelsOut
+    stream: StreamOut | None = Field(description="Null until an image has arrived in a project with `stream_rate`.")
 
     @classmethod
     def whole(cls, now: Overview) -> StateOut:
@@ -111,6 +218,7 @@ class StateOut(Out):
                 pool=now.labels.pool,
                 holdout=now.labels.holdout,
                 human=now.labels.human,
+                model=now.labels.model,
                 by_class={count.name: count.labels for count in now.labels_by_class},
             ),
             tasks=TaskCountsOut.of(now.tasks),
@@ -119,4 +227,7 @@ class StateOut(Out):
             shards_waiting=now.shards_waiting,
             active_jobs=[JobOut.of(job) for job in now.active_jobs],
             dead_jobs=[JobOut.of(job) for job in now.dead_jobs],
+            evidence=now.evidence and EvidenceOut.whole(now.evidence),
+            auto_labels=AutoLabelsOut.of(now.auto_labels),
+            stream=now.project.stream and StreamOut(**now.project.stream),
         )

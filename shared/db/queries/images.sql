@@ -73,6 +73,13 @@ WHERE i.shard_id = %(shard_id)s AND i.split = 'pool' AND i.state = 'ready'
   AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.image_id = i.id AND t.state IN ('leased', 'skipped'))
 ORDER BY i.shard_row;
 
+-- name: shard_unanswered
+-- Readable pool images of a shard that no person has labelled, whatever the model says of them.
+SELECT i.id, i.shard_row FROM images i
+WHERE i.shard_id = %(shard_id)s AND i.split = 'pool' AND i.state = 'ready'
+  AND NOT EXISTS (SELECT 1 FROM labels l WHERE l.image_id = i.id AND l.source <> 'model')
+ORDER BY i.shard_row;
+
 -- name: count_candidates
 -- Whether anything is left to ask; stops counting at what is enough to know.
 SELECT count(*) AS candidates FROM (

@@ -31,6 +31,13 @@ UPDATE jobs SET state = 'done', lease_until = NULL, progress = 1, finished_at = 
 WHERE id = %(id)s AND fence = %(fence)s AND state = 'running'
 RETURNING id;
 
+-- name: set_result
+UPDATE jobs SET result = %(result)s::jsonb WHERE id = %(id)s;
+
+-- name: results
+SELECT result FROM jobs
+WHERE round_id = %(round_id)s AND kind = %(kind)s AND state = 'done' AND result IS NOT NULL;
+
 -- name: retry_later
 UPDATE jobs SET state = 'queued', lease_until = NULL, worker = NULL, error = %(error)s,
     run_after = clock_timestamp() + make_interval(secs => %(delay_s)s), woken_at = clock_timestamp()
@@ -91,9 +98,10 @@ WHERE id IN (
 RETURNING id, kind;
 
 -- name: next_due
+-- Of the first kinds if there is one, else of the others.
 SELECT id FROM jobs
-WHERE state = 'queued' AND kind = ANY (%(kinds)s::text[]) AND run_after <= clock_timestamp()
-ORDER BY woken_at LIMIT 1;
+WHERE state = 'queued' AND kind = ANY (%(first)s::text[] || %(then)s::text[]) AND run_after <= clock_timestamp()
+ORDER BY kind = ANY (%(first)s::text[]) DESC, woken_at LIMIT 1;
 
 -- name: get
 SELECT * FROM jobs WHERE id = %(id)s;
@@ -102,6 +110,7 @@ SELECT * FROM jobs WHERE id = %(id)s;
 SELECT * FROM jobs
 WHERE (%(project_id)s::bigint IS NULL OR project_id = %(project_id)s::bigint)
   AND (%(state)s::text IS NULL OR state = %(state)s::text)
+  AND (%(kinds)s::text[] IS NULL OR kind = ANY (%(kinds)s::text[]))
 ORDER BY id DESC LIMIT %(limit)s;
 
 -- name: unfinished
@@ -116,3 +125,14 @@ GROUP BY kind, state ORDER BY kind, state;
 -- name: try_sweep_lock
 -- One sweeper at a time, until the end of the transaction.
 SELECT pg_try_advisory_xact_lock(1398228304) AS mine;
+
+-- name: workers
+-- Who was at work lately: of the newest jobs, by worker and kind. Those that only wait are not in the database.
+SELECT worker, kind, count(*) FILTER (WHERE state = 'done') AS done, bool_or(state = 'running') AS busy,
+       max(coalesce(finished_at, lease_until, started_at)) AS seen_at
+FROM (SELECT * FROM jobs ORDER BY id DESC LIMIT 2000) AS newest
+WHERE worker IS NOT NULL AND coalesce(finished_at, lease_until, started_at) > now() - make_interval(hours => %(hours)s)
+GROUP BY worker, kind ORDER BY worker, kind;
+
+-- name: server_version
+SELECT current_setting('server_version') AS version, max(number) AS schema FROM schema_migrations;

@@ -12,14 +12,15 @@ DELETE FROM labels WHERE annotation_id = %(annotation_id)s;
 SELECT EXISTS (SELECT 1 FROM labels WHERE annotation_id = %(annotation_id)s) AS found;
 
 -- name: import_labels
--- Known labels of images already there, by digest. A human's label is never overwritten.
+-- Known labels of images already there, by digest. A human's label is never overwritten, the model's always.
 INSERT INTO labels (image_id, project_id, class_id, source)
 SELECT i.id, i.project_id, k.class_id, 'import'
 FROM (SELECT DISTINCT ON (sha256) sha256, class_id
       FROM unnest(%(sha256s)s::text[], %(class_ids)s::bigint[]) AS given (sha256, class_id)) AS k
 JOIN images i ON i.project_id = %(project_id)s AND i.sha256 = decode(k.sha256, 'hex')
-ON CONFLICT (image_id) DO UPDATE SET class_id = excluded.class_id, created_at = now()
-    WHERE labels.source = 'import'
+ON CONFLICT (image_id) DO UPDATE SET class_id = excluded.class_id, source = 'import', checkpoint_id = NULL,
+    confidence = NULL, created_at = now()
+    WHERE labels.source IN ('import', 'model')
 RETURNING image_id;
 
 -- name: close_tasks_of
@@ -31,24 +32,38 @@ WHERE image_id = ANY (%(image_ids)s::bigint[]) AND state IN ('open', 'leased');
 SELECT now() AS now;
 
 -- name: examples
-SELECT i.id, i.shard_id, i.shard_row, c.position
+-- What people said: a model never learns from its own labels.
+-- at_random: asked at random, and no matter what the model said of it.
+SELECT i.id, i.shard_id, i.shard_row, c.position,
+       coalesce(t.strategy = 'random' AND t.kind = 'query', false) AS at_random
 FROM labels l JOIN images i ON i.id = l.image_id JOIN classes c ON c.id = l.class_id
-WHERE l.project_id = %(project_id)s AND i.split = %(split)s AND i.state = 'ready'
+LEFT JOIN annotations a ON a.id = l.annotation_id
+LEFT JOIN tasks t ON t.id = a.task_id
+WHERE l.project_id = %(project_id)s AND l.source <> 'model' AND i.split = %(split)s AND i.state = 'ready'
 ORDER BY i.id;
 
 -- name: count_labels
+-- People's, but for the last: how many the model gave.
 SELECT count(*) FILTER (WHERE i.split = 'pool') AS pool,
        count(*) FILTER (WHERE i.split = 'pool' AND i.state = 'ready') AS trainable,
        count(*) FILTER (WHERE i.split = 'holdout') AS holdout,
-       count(*) FILTER (WHERE l.source = 'human') AS human
-FROM labels l JOIN images i ON i.id = l.image_id WHERE l.project_id = %(project_id)s;
+       count(*) FILTER (WHERE l.source = 'human') AS human,
+       (SELECT count(*) FROM labels m WHERE m.project_id = %(project_id)s AND m.source = 'model') AS model
+FROM labels l JOIN images i ON i.id = l.image_id WHERE l.project_id = %(project_id)s AND l.source <> 'model';
 
 -- name: count_new
--- Labels on pool images since a moment; stops counting at what is enough to know.
+-- People's labels on pool images since a moment; stops counting at what is enough to know.
 SELECT count(*) AS new FROM (
     SELECT 1 FROM labels l JOIN images i ON i.id = l.image_id
-    WHERE l.project_id = %(project_id)s AND l.created_at >= %(since)s AND i.split = 'pool' LIMIT %(enough)s
+    WHERE l.project_id = %(project_id)s AND l.source <> 'model' AND l.created_at >= %(since)s AND i.split = 'pool'
+    LIMIT %(enough)s
 ) AS counted;
+
+-- name: count_random
+SELECT count(*) AS drawn FROM labels l
+JOIN annotations a ON a.id = l.annotation_id
+JOIN tasks t ON t.id = a.task_id AND t.strategy = 'random' AND t.kind = 'query'
+WHERE l.project_id = %(project_id)s AND l.source <> 'model';
 
 -- name: unlabelled_holdout
 SELECT i.id FROM images i
@@ -58,8 +73,10 @@ WHERE i.project_id = %(project_id)s AND i.split = 'holdout' AND i.state <> 'unre
 ORDER BY i.id;
 
 -- name: by_class
+-- People's.
 SELECT c.id AS class_id, c.name, count(l.image_id) AS labels
-FROM classes c LEFT JOIN labels l ON l.class_id = c.id
+FROM classes c
+LEFT JOIN labels l ON l.class_id = c.id AND l.project_id = c.project_id AND l.source <> 'model'
 WHERE c.project_id = %(project_id)s GROUP BY c.id ORDER BY c.position;
 
 -- name: of_image
@@ -70,7 +87,7 @@ WHERE l.image_id = %(image_id)s;
 -- Every image of a project with its label, if any, and where the label comes from.
 SELECT i.id, encode(i.sha256, 'hex') AS sha256, i.filename, i.format, i.width, i.height, i.split, i.state,
        i.shard_id, i.shard_row, c.name AS label, l.source, l.created_at AS labelled_at, u.username AS annotator,
-       t.strategy, r.number AS round
+       t.strategy, coalesce(r.number, m.number) AS round, l.confidence AS label_confidence
 FROM images i
 LEFT JOIN labels l ON l.image_id = i.id
 LEFT JOIN classes c ON c.id = l.class_id
@@ -78,5 +95,7 @@ LEFT JOIN annotations a ON a.id = l.annotation_id
 LEFT JOIN users u ON u.id = a.user_id
 LEFT JOIN tasks t ON t.id = a.task_id
 LEFT JOIN rounds r ON r.id = t.round_id
+LEFT JOIN checkpoints k ON k.id = l.checkpoint_id
+LEFT JOIN rounds m ON m.id = k.round_id
 WHERE i.project_id = %(project_id)s
 ORDER BY i.id;

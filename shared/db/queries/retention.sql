@@ -66,5 +66,22 @@ WHERE NOT EXISTS (SELECT 1 FROM checkpoints c WHERE c.key = a.key);
 -- name: shards_at_rest
 -- Whether nothing is at work on a project's packs, nor about to be.
 SELECT NOT EXISTS (
-    SELECT 1 FROM jobs WHERE project_id = %(project_id)s AND state IN ('queued', 'running')
+    SELECT 1 FROM jobs
+    WHERE project_id = %(project_id)s AND state IN ('queued', 'running') AND kind <> 'predict'
 ) AS at_rest;
+
+-- name: delete_predictions
+-- The rows of predictions that ended long ago. Unlike other jobs they come as often as somebody asks.
+DELETE FROM jobs WHERE id IN (
+    SELECT id FROM jobs
+    WHERE kind = 'predict' AND state IN ('done', 'dead', 'cancelled')
+      AND finished_at < clock_timestamp() - make_interval(secs => %(keep_s)s)
+    ORDER BY finished_at LIMIT %(most)s
+);
+
+-- name: predictions_under_way
+SELECT payload ->> 'name' AS name FROM jobs
+WHERE kind = 'predict' AND finished_at IS NULL AND project_id = %(project_id)s AND state IN ('queued', 'running');
+
+-- name: moment_before
+SELECT clock_timestamp() - make_interval(secs => %(seconds)s) AS moment;

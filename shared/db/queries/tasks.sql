@@ -8,9 +8,23 @@ WHERE NOT EXISTS (SELECT 1 FROM labels l WHERE l.image_id = t.image_id)
 ON CONFLICT (image_id) WHERE state IN ('open', 'leased') DO NOTHING
 RETURNING id;
 
+-- name: insert_random
+-- Random images of the pool that have no label and that nobody is asked about, spread evenly between the queries.
+INSERT INTO tasks (project_id, round_id, image_id, kind, priority, strategy)
+SELECT %(project_id)s, %(round_id)s, drawn.id, 'query', (row_number() OVER () - 0.5) * %(spread)s / %(count)s, 'random'
+FROM (
+    SELECT i.id FROM images i
+    WHERE i.project_id = %(project_id)s AND i.split = 'pool' AND i.state = 'ready'
+      AND NOT EXISTS (SELECT 1 FROM labels l WHERE l.image_id = i.id)
+      AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.image_id = i.id AND t.state IN ('open', 'leased', 'skipped'))
+    ORDER BY hashint8extended(i.id, %(seed)s), i.id LIMIT %(count)s
+) AS drawn
+ON CONFLICT (image_id) WHERE state IN ('open', 'leased') DO NOTHING;
+
 -- name: supersede_open
--- A new selection replaces the questions that nobody holds.
-UPDATE tasks SET state = 'superseded' WHERE project_id = %(project_id)s AND state = 'open' AND kind = 'query';
+-- A new selection replaces the questions that nobody holds, but those that a person wants asked again.
+UPDATE tasks SET state = 'superseded'
+WHERE project_id = %(project_id)s AND state = 'open' AND kind = 'query' AND strategy <> 'asked_again';
 
 -- name: held
 -- What an annotator already holds, so that a reloaded page goes on with it.
@@ -143,7 +157,14 @@ FROM tasks WHERE project_id = %(project_id)s AND state IN ('open', 'leased');
 -- name: count_kept
 -- Live tasks that a new selection leaves as they are.
 SELECT count(*) AS kept FROM tasks
-WHERE project_id = %(project_id)s AND (state = 'leased' OR (state = 'open' AND kind = 'holdout'));
+WHERE project_id = %(project_id)s
+  AND (state = 'leased' OR (state = 'open' AND (kind <> 'query' OR strategy = 'asked_again')));
+
+-- name: was_asked
+-- Superseded questions were replaced before anybody was asked. Each part has an index of its own.
+SELECT EXISTS (SELECT 1 FROM tasks WHERE image_id = %(image_id)s AND state IN ('open', 'leased'))
+    OR EXISTS (SELECT 1 FROM tasks WHERE image_id = %(image_id)s AND state = 'skipped')
+    OR EXISTS (SELECT 1 FROM annotations WHERE image_id = %(image_id)s AND undone_at IS NULL) AS asked;
 
 -- name: any_live
 SELECT EXISTS (

@@ -2,6 +2,7 @@
 
 import { drawCurve } from "./chart.js";
 import { byId, count, embedded, make, setMeter, show } from "./dom.js";
+import { drawEvidence, unlabelled } from "./evidence.js";
 import { Unreachable, get, post, signInPath } from "./http.js";
 
 const ASK_EVERY_MS = 2_000;
@@ -18,6 +19,7 @@ function draw() {
   drawTiles();
   drawCurve(state);
   drawClasses();
+  drawEvidence(state);
   drawJobs();
   drawRounds();
 }
@@ -63,7 +65,7 @@ function drawTiles() {
   const last = state.rounds.findLast((round) => round.accuracy);
   const tiles = [
     ["Accuracy", percent(last?.accuracy.value), last ? `${percent(last.accuracy.low)} to ${percent(last.accuracy.high)}` : "no holdout figure yet"],
-    ["Labels to learn from", labels.pool.toLocaleString(), `${(images.total - images.holdout - labels.pool).toLocaleString()} of the pool have none`],
+    ["Labels to learn from", labels.pool.toLocaleString(), `${unlabelled(state).toLocaleString()} of the pool have none`],
     ["Holdout", labels.holdout.toLocaleString(), `of ${count(images.holdout, "image")} that only measure`],
     ["By people", labels.human.toLocaleString(), project.label_budget ? `of a budget of ${project.label_budget.toLocaleString()}` : "answers that stand"],
     ["Queue", tasks.open.toLocaleString(), `${tasks.leased.toLocaleString()} more in people's hands`],
@@ -158,11 +160,10 @@ async function keepAsking() {
   setTimeout(keepAsking, ASK_EVERY_MS);
 }
 
-byId("switch").addEventListener("click", async () => {
-  const button = byId("switch");
+async function act(button, action) {
   button.disabled = true;
   try {
-    const result = await post(`${base}/${button.dataset.action}`);
+    const result = await post(`${base}/${action}`);
     complain(result.ok ? "" : result.data.detail);
     if (result.ok) state = result.data;
     draw();
@@ -172,7 +173,10 @@ byId("switch").addEventListener("click", async () => {
   } finally {
     button.disabled = false;
   }
-});
+}
+
+byId("switch").addEventListener("click", () => act(byId("switch"), byId("switch").dataset.action));
+byId("label-rest").addEventListener("click", () => act(byId("label-rest"), "label-rest"));
 
 draw();
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);

@@ -1,4 +1,4 @@
-"""How a project's settings look over HTTP, and the bounds within which they are taken."""
+"""How a project's settings look at every door, and the bounds within which they are taken."""
 
 from __future__ import annotations
 
@@ -73,6 +73,26 @@ class Settings(BaseModel):
         dict[str, str | bool | int | float],
         Field(description="Further options of the strategy: the names and values are in docs/strategies.md."),
     ] = {}
+    stream_rate: Annotated[
+        float,
+        Field(
+            ge=0,
+            lt=1,
+            description="Of the images that arrive once there is a model, the share that is asked as soon as they are "
+            "scored, by `measure`; 0: they wait for the next selection.",
+        ),
+    ] = _DEFAULTS.stream_rate
+    cold_start: Annotated[
+        str,
+        Field(
+            description="How the first images are chosen. `auto`: the most typical ones where a frozen network gives "
+            "features before there is a model, else random ones.",
+            json_schema_extra={"enum": list(catalog.cold_starts())},
+        ),
+    ] = _DEFAULTS.cold_start
+    cold_labels_per_class: Annotated[
+        int, Field(ge=0, le=1000, description="Labels per class, on average, up to which the cold start goes on.")
+    ] = _DEFAULTS.cold_labels_per_class
 
     mode: Annotated[
         RoundMode, Field(description="`rolling`: people label while the model trains. `strict`: a round waits for all.")
@@ -102,6 +122,58 @@ class Settings(BaseModel):
         float | None, Field(gt=0, le=1, description="Finished when the holdout accuracy is surely this high.")
     ] = None
     max_rounds: Annotated[int | None, Field(ge=1, le=100_000, description="Finished after this many trainings.")] = None
+    stop_unsure_share: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            le=1,
+            description="Finished when less than this share of the images that no person has labelled is predicted "
+            "with a confidence below `unsure_below`.",
+        ),
+    ] = None
+    unsure_below: Annotated[float, Field(gt=0, lt=1)] = _DEFAULTS.unsure_below
+    stop_plateau: Annotated[
+        float | None,
+        Field(
+            ge=0,
+            lt=1,
+            description="Finished when the best holdout accuracy of the last `plateau_rounds` models exceeds that of "
+            "all before by no more than this.",
+        ),
+    ] = None
+    plateau_rounds: Annotated[int, Field(ge=1, le=1000)] = _DEFAULTS.plateau_rounds
+    stop_training_error: Annotated[
+        float | None,
+        Field(ge=0, lt=1, description="Finished when the newest model gets no larger share of its own labels wrong."),
+    ] = None
+    stop_agreement: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            le=1,
+            description="Finished when successive models agree on the pool: the mean of Cohen's kappa over "
+            "`agreement_rounds` comparisons is this high.",
+        ),
+    ] = None
+    agreement_rounds: Annotated[int, Field(ge=1, le=1000)] = _DEFAULTS.agreement_rounds
+
+    auto_label: Annotated[bool, Field(description="Whether the model labels what it is sure enough of.")] = False
+    auto_label_precision: Annotated[
+        float, Field(gt=0.5, lt=1, description="The share of the model's labels that must be right.")
+    ] = _DEFAULTS.auto_label_precision
+    auto_label_audit: Annotated[
+        float,
+        Field(gt=0, le=1, description="Share of the model's labels that people are asked about without being told."),
+    ] = _DEFAULTS.auto_label_audit
+    auto_label_random: Annotated[
+        float,
+        Field(
+            ge=0,
+            lt=1,
+            description="With `auto_label`: share of each batch that is drawn at random, until there are enough such "
+            "labels to find the threshold by.",
+        ),
+    ] = _DEFAULTS.auto_label_random
     shard_size: Annotated[int, Field(ge=1, le=65_536, description="Images in a unit of work.")] = _DEFAULTS.shard_size
     lease_seconds: Annotated[
         int, Field(ge=10, le=86_400, description="How long an annotator may hold a task without a sign of life.")
@@ -134,6 +206,12 @@ def changed_settings(present: ProjectSettings, given: Settings, *, sealed: bool)
     return _checked(changed)
 
 
+def fixed(settings: ProjectSettings) -> frozenset[str]:
+    """The settings that can't change once images are sealed; of ``train_mode``, whether it reads features."""
+    made_of_arch = {"arch"} if settings.on_features else set()
+    return frozenset(_prepared(settings).keys() - {"arch", "train_mode"} | made_of_arch)
+
+
 def _prepared(settings: ProjectSettings) -> dict[str, Any]:
     """What the pixels and features that are made of sealed shards depend on, by the setting that decides it."""
     return {
@@ -154,6 +232,8 @@ def shown(settings: ProjectSettings) -> Settings:
 def _checked(settings: ProjectSettings) -> ProjectSettings:
     LearnConfig.from_settings(settings)
     catalog.complete(settings.strategy, catalog.options_of(settings))
+    if settings.cold_start not in catalog.cold_starts():
+        raise Invalid(f"cold_start is {settings.cold_start!r}; it must be one of {', '.join(catalog.cold_starts())}")
     pack = settings.shard_size * settings.image_size**2 * settings.channels
     if pack > MAX_PACK_BYTES:
         raise Invalid(
