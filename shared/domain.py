@@ -23,6 +23,7 @@ AnnotationId = NewType("AnnotationId", int)
 JobId = NewType("JobId", int)
 UserId = NewType("UserId", int)
 ApiKeyId = NewType("ApiKeyId", int)
+FlagId = NewType("FlagId", int)
 
 
 class ProjectState(StrEnum):
@@ -92,6 +93,16 @@ class TaskState(StrEnum):
     DONE = "done"
     SKIPPED = "skipped"
     SUPERSEDED = "superseded"
+
+
+class PassOn(StrEnum):
+    """Where a task goes that is not answered. ``later``: to the end of the queue, for anybody; ``me``: there, for the
+    same person; ``others`` and ``cannot_tell``: there, and never again to the same person."""
+
+    LATER = "later"
+    ME = "me"
+    OTHERS = "others"
+    CANNOT_TELL = "cannot_tell"
 
 
 class LabelSource(StrEnum):
@@ -218,6 +229,8 @@ class ProjectSettings:
     """Share of each batch that is drawn at random until there are enough such labels to find the threshold by."""
     shard_size: int = 4096
     lease_seconds: int = 600
+    suggestions: bool = False
+    """Whether annotators may ask what the model thinks of an image. Who has seen it answers as it does more often."""
 
     @property
     def on_features(self) -> bool:
@@ -381,6 +394,8 @@ class Task:
     score: float | None
     leased_at: datetime | None = None
     """When the present or last lease was given, by the database's clock."""
+    suggested: ClassId | None = None
+    """What the model's suggestion named, once the holder has been shown it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -394,6 +409,8 @@ class Annotation:
     duration_ms: int | None
     created_at: datetime
     undone_at: datetime | None
+    suggested: ClassId | None = None
+    """The class that the annotator had seen suggested; None if nothing was."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -123,6 +123,18 @@ def render_for_browser(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[by
     return out.getvalue(), "image/png" if lossless else "image/jpeg"
 
 
+def thumbnail(data: bytes, *, side: int, max_pixels: int = MAX_PIXELS) -> bytes:
+    """A JPEG of the image as a person should see it, no side longer than ``side``. Raises ``Invalid``."""
+    with _opened(data, max_pixels) as image:
+        image.draft("RGB", (2 * side, 2 * side))  # a JPEG is decoded no larger than it takes
+        image.load()
+        small = _to_rgb(ImageOps.exif_transpose(image))
+    small.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    out = io.BytesIO()
+    small.save(out, "JPEG", quality=82)
+    return out.getvalue()
+
+
 def decode_cost(info: ImageInfo) -> int:
     """Bytes that ``decode`` takes at most besides the file, for a budget of what may be decoded at the same time.
 

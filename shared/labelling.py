@@ -1,4 +1,4 @@
-"""What annotators do: take tasks, answer, skip, take an answer back.
+"""What annotators do: take tasks, answer, pass on, flag, look back, change an answer or take it back.
 
 Used by every door through which people label. An answer carries the fence of the lease under which it was given and
 an idempotency key of its own: sent twice it is recorded once, and given under a lost lease it is refused.
@@ -11,11 +11,23 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared.db import events, labels, projects, tasks
+from shared.db import events, flags, labels, projects, tasks
 from shared.db.pool import Tx
 from shared.db.tasks import Lease
-from shared.domain import Annotation, AnnotationId, ClassId, ProjectId, Task, TaskId, TaskKind, UserId
-from shared.errors import Conflict, Invalid, Retryable, StaleFence
+from shared.domain import (
+    Annotation,
+    AnnotationId,
+    ClassId,
+    FlagId,
+    ImageId,
+    PassOn,
+    ProjectId,
+    Task,
+    TaskId,
+    TaskKind,
+    UserId,
+)
+from shared.errors import Conflict, Invalid, NotFound, Retryable, StaleFence, WinnowError
 from shared.jobs import Ledger
 from shared.metrics import TASK_ANSWER_SECONDS, TASK_HELD_SECONDS, TASKS_ANSWERED, TASKS_LEASED
 from shared.rounds import Rounds
@@ -23,7 +35,9 @@ from shared.telemetry import logger
 
 log = logger(__name__)
 UNDO_DEPTH = 10
-"""How many of their newest answers annotators may take back."""
+"""How many of their newest answers annotators may take back one by one."""
+UNDO_TOGETHER = 300
+"""How many answers back one may lie that is taken back with others, as they were given: a page of the grid."""
 _NUDGE_EVERY_S = 0.25
 
 
@@ -35,6 +49,16 @@ class Submitted:
     replayed: bool
 
 
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """One answer of many that are given together."""
+
+    lease: Lease
+    class_id: ClassId
+    key: str
+    duration_ms: int | None = None
+
+
 class Labelling:
     """Thread-safe."""
 
@@ -44,11 +68,24 @@ class Labelling:
         self._nudged: dict[ProjectId, float] = {}
         self._nudging = threading.Lock()
 
-    def lease(self, project_id: ProjectId, user_id: UserId, *, count: int) -> list[Task]:
-        """Up to ``count`` tasks: those this annotator already holds first, then the next ones, in order asked."""
+    def lease(
+        self,
+        project_id: ProjectId,
+        user_id: UserId,
+        *,
+        count: int,
+        only_queries: bool = False,
+        without: Sequence[TaskId] = (),
+    ) -> list[Task]:
+        """Up to ``count`` tasks: those this annotator already holds first, then the next ones, in order asked.
+
+        ``only_queries`` leaves the holdout's out, ``without`` those named.
+        """
         with self._ledger.transaction() as tx:
-            settings = projects.get(tx, project_id).settings
-            leased = tasks.lease(tx, project_id, user_id, count=count, lease_s=settings.lease_seconds)
+            lease_s = projects.get(tx, project_id).settings.lease_seconds
+            leased = tasks.lease(
+                tx, project_id, user_id, count=count, lease_s=lease_s, only_queries=only_queries, without=without
+            )
         TASKS_LEASED.inc(len(leased))
         return leased
 
@@ -93,13 +130,38 @@ class Labelling:
         self._follow_up(project_id, task)
         return Submitted(annotation=annotation, replayed=False)
 
-    def skip(self, project_id: ProjectId, user_id: UserId, lease: Lease, reason: str = "") -> Task:
-        """Pass on a task: it goes to the end of the queue. Raises ``StaleFence`` if the lease was lost."""
+    def submit_many(
+        self, project_id: ProjectId, user_id: UserId, given: Sequence[Given]
+    ) -> list[Submitted | WinnowError]:
+        """Answer many tasks, each for itself: what became of each, in order. One that is refused leaves the others.
+
+        Raises ``Retryable`` if the database is lost on the way: sent again, those recorded are told by their keys.
+        """
+        done: list[Submitted | WinnowError] = []
+        for one in given:
+            try:
+                done.append(
+                    self.submit(project_id, user_id, one.lease, one.class_id, key=one.key, duration_ms=one.duration_ms)
+                )
+            except (Conflict, Invalid, NotFound, StaleFence) as refusal:
+                done.append(refusal)
+        return done
+
+    def skip(
+        self, project_id: ProjectId, user_id: UserId, lease: Lease, reason: str = "", *, way: PassOn = PassOn.LATER
+    ) -> Task:
+        """Pass on a task: it goes to the end of the queue, for whom ``way`` says.
+
+        It is given up after ``MAX_TASK_SKIPS``, or when everybody has handed it on. Raises ``StaleFence`` if the lease
+        was lost.
+        """
         with self._ledger.transaction() as tx:
-            task = tasks.skip(tx, project_id, user_id, lease)
+            task = tasks.skip(tx, project_id, user_id, lease, way)
             if task is None:
                 raise _lost(tx, project_id, lease)
-            data = {"task": task.id, "reason": reason[:200], "state": task.state.value}
+            if way in (PassOn.OTHERS, PassOn.CANNOT_TELL):
+                task = tasks.hand_on(tx, task, user_id, way, reason[:200])
+            data = {"task": task.id, "reason": reason[:200], "state": task.state.value, "way": way.value}
             events.record(tx, project_id, f"user:{user_id}", "task.skipped", data)
         TASKS_ANSWERED.labels("skipped").inc()
         self._nudge(project_id)
@@ -111,11 +173,26 @@ class Labelling:
         Raises ``Conflict`` if it isn't among this annotator's newest ``UNDO_DEPTH`` standing answers, or if the image
         is being asked again already.
         """
+        return self._take_back(project_id, user_id, annotation_id, UNDO_DEPTH)
+
+    def undo_many(self, project_id: ProjectId, user_id: UserId, chosen: Sequence[AnnotationId]) -> list[Task]:
+        """Take back answers that were given together, those that still can be; their tasks are held again."""
+        taken = []
+        for annotation_id in chosen:
+            try:
+                taken.append(self._take_back(project_id, user_id, annotation_id, UNDO_TOGETHER))
+            except Conflict as refusal:
+                log.info("annotation.kept", annotation_id=annotation_id, reason=str(refusal))
+        return taken
+
+    def _take_back(
+        self, project_id: ProjectId, user_id: UserId, annotation_id: AnnotationId | None, depth: int
+    ) -> Task:
         with self._ledger.transaction() as tx:
-            recent = tasks.last_annotations(tx, project_id, user_id, UNDO_DEPTH)
+            recent = tasks.last_annotations(tx, project_id, user_id, depth)
             chosen = next((a for a in recent if annotation_id in (None, a.id)), None)
             if chosen is None:
-                raise Conflict(f"only your last {UNDO_DEPTH} answers can be taken back")
+                raise Conflict(f"only your last {depth} answers can be taken back")
             if tasks.undo_annotation(tx, project_id, user_id, chosen.id) is None:
                 raise Conflict("this answer was taken back already")
             labels.withdraw(tx, chosen.id)
@@ -126,6 +203,52 @@ class Labelling:
             data = {"task": task.id, "annotation": chosen.id}
             events.record(tx, project_id, f"user:{user_id}", "annotation.undone", data)
         return task
+
+    def change(
+        self, project_id: ProjectId, user_id: UserId, annotation_id: AnnotationId, class_id: ClassId, *, key: str
+    ) -> Submitted:
+        """Give another answer in place of one of one's own, however long ago. Both stay on record.
+
+        Raises ``Conflict`` if the answer no longer stands or no longer gives the image its label, ``Invalid`` for a
+        class of another project.
+        """
+        with self._ledger.transaction() as tx:
+            if not projects.has_class(tx, project_id, class_id):
+                raise Invalid(f"class {class_id} is not one of this project's")
+            before = tasks.annotation_by_key(tx, user_id, key)
+            if before is not None:
+                return Submitted(annotation=before, replayed=True)
+            old = tasks.undo_annotation(tx, project_id, user_id, annotation_id)
+            if old is None or not labels.is_from(tx, annotation_id):
+                raise Conflict("this answer is no longer what gives the image its label")
+            task = tasks.get(tx, project_id, old.task_id)
+            new = tasks.add_annotation(tx, task, user_id, class_id, key=key, duration_ms=None)
+            labels.put_human(tx, new)
+            data = {"task": task.id, "annotation": new.id, "before": old.id}
+            events.record(tx, project_id, f"user:{user_id}", "annotation.changed", data)
+        return Submitted(annotation=new, replayed=False)
+
+    def history(
+        self, project_id: ProjectId, user_id: UserId, *, before: int | None = None, limit: int
+    ) -> list[Annotation]:
+        """One's own standing answers with an id below ``before``, the newest first."""
+        place = {} if before is None else {"before": before}
+        with self._ledger.transaction() as tx:
+            return tasks.last_annotations(tx, project_id, user_id, limit, **place)
+
+    def flag(self, project_id: ProjectId, user_id: UserId, image_id: ImageId, note: str, *, key: str) -> FlagId:
+        """Let a lead see an image; ``key`` makes it once. Raises ``NotFound`` for an image of another project."""
+        with self._ledger.transaction() as tx:
+            flag_id, new = flags.add(tx, project_id, image_id, user_id, note, key=key)
+            if new:
+                data = {"flag": flag_id, "image": image_id, "note": note[:200]}
+                events.record(tx, project_id, f"user:{user_id}", "image.flagged", data)
+        return flag_id
+
+    def show_suggestions(self, user_id: UserId, shown: Sequence[tuple[Lease, ClassId]]) -> None:
+        """Note that the holder is being shown what the model suggests: their answers will say so."""
+        with self._ledger.transaction() as tx:
+            tasks.note_suggested(tx, user_id, shown)
 
     def _follow_up(self, project_id: ProjectId, task: Task) -> None:
         """What an answer sets off. The answer itself is committed: if this fails, the next scoring does it."""

@@ -145,11 +145,14 @@ class ApiSettings(_Settings):
 
 
 class UiSettings(_Settings):
-    """``WINNOW_UI_*``."""
+    """``WINNOW_UI_*``. The limits of uploads are those of the api."""
 
     model_config = SettingsConfigDict(env_prefix="WINNOW_UI_")
     host: str = "127.0.0.1"
     port: int = 8080
+    max_file_bytes: int = 64 * 1024 * 1024
+    max_pixels: int = 50_000_000
+    decode_memory_bytes: int = 1280 * 1024 * 1024
     session_hours: int = 12
     secure_cookies: bool = False
     """True behind TLS."""

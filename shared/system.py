@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from shared import metrics, telemetry
 from shared.bus.base import Bus
 from shared.bus.factory import open_bus
+from shared.curation import Curation
 from shared.db.migrate import migrations, require_schema
 from shared.db.pool import Database
 from shared.errors import Retryable
@@ -33,6 +34,7 @@ class System:
     ledger: Ledger
     rounds: Rounds
     labelling: Labelling
+    curation: Curation
     retention: Retention
 
     def check(self) -> None:
@@ -80,6 +82,7 @@ def joined(
         ledger=ledger,
         rounds=rounds,
         labelling=Labelling(ledger, rounds),
+        curation=Curation(ledger, rounds),
         retention=Retention(database, store, retention or RetentionSettings()),
     )
 

@@ -5,33 +5,41 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from inspect import signature
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import costs, heads, select, tasks, train
+from benchmarks import costs, heads, labelling, select, tasks, train
 from benchmarks.report import Row, machine
 from shared.errors import Invalid
 
-BENCHMARKS: Mapping[str, Callable[[], list[Row]]] = {
+BENCHMARKS: Mapping[str, Callable[..., list[Row]]] = {
     "costs": costs.run,
     "heads": heads.run,
+    "labelling": labelling.run,
     "select": select.run,
     "tasks": tasks.run,
     "train": train.run,
 }
 
 
-def run_benchmark(name: str, json_file: Path | None, console: Console) -> None:
-    """Raises ``Invalid`` for a name that isn't there; ``list`` prints those that are."""
+def run_benchmark(
+    name: str, json_file: Path | None, console: Console, options: Mapping[str, int] | None = None
+) -> None:
+    """``options`` are the benchmark's own. Raises ``Invalid`` for one that it hasn't, or for a name that isn't there;
+    ``list`` prints those that are."""
     if name == "list":
         console.print("benchmarks: " + ", ".join(BENCHMARKS))
         return
     if name not in BENCHMARKS:
         raise Invalid(f"there is no benchmark {name!r}; there are {', '.join(BENCHMARKS)}")
+    strange = set(options or {}) - set(signature(BENCHMARKS[name]).parameters)
+    if strange:
+        raise Invalid(f"the benchmark {name!r} has no option {', '.join(sorted(strange))}")
     with console.status(f"running {name}"):
-        rows = BENCHMARKS[name]()
+        rows = BENCHMARKS[name](**(options or {}))
     report(name, rows, json_file, console)
 
 

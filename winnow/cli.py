@@ -252,11 +252,14 @@ def cancel(
 def bench(
     name: Annotated[str, typer.Argument(help="Which one; `list` shows them.")],
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the rows to this file.")] = None,
+    annotators: Annotated[int | None, typer.Option(help="Of `tasks`: how many label at once.")] = None,
+    pool: Annotated[int | None, typer.Option(help="Of `tasks`: how many tasks wait.")] = None,
 ) -> None:
     """Run a benchmark: its figure beside its limit and its peer, measured in the same run."""
     from winnow.benchmarks import run_benchmark
 
-    run_benchmark(name, json_file, console)
+    given = {"annotators": annotators, "pool": pool}
+    run_benchmark(name, json_file, console, {key: value for key, value in given.items() if value is not None})
 
 
 @keys_app.command("create")

@@ -56,7 +56,7 @@ def main() -> None:
     )
 
     def close_gates() -> None:
-        app.state.gate.close()
+        app.state.receiver.gate.close()
         app.state.predict_gate.close()
 
     server = _Server(config, close_gates)

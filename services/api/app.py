@@ -8,11 +8,21 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from services.api import problems
-from services.api.ingest import Ingest
-from services.api.receiving import Gate
-from services.api.routes import exports, images, labels, models, predictions, progress, projects, uploads
+from services.api.routes import (
+    exports,
+    guidelines,
+    images,
+    labels,
+    models,
+    predictions,
+    progress,
+    projects,
+    uploads,
+)
 from shared import web
 from shared.gauges import DatabaseGauges
+from shared.intake.gate import Gate
+from shared.intake.receiving import Receiver
 from shared.settings import ApiSettings
 from shared.system import System
 
@@ -27,6 +37,7 @@ _TAGS = [
     {"name": "projects", "description": "A question, its possible answers, and how a model learns to give them."},
     {"name": "images", "description": "What is to be labelled, and what the model thinks of it."},
     {"name": "labels", "description": "Labels that are known already."},
+    {"name": "guidelines", "description": "What annotators are told, and what they flag for a lead."},
     {"name": "progress", "description": "Rounds, models, work under way, and who did what."},
     {"name": "models", "description": "Look at a model, put one to use, compare two, take one along."},
     {"name": "predictions", "description": "What a model says of pictures, the project's or others."},
@@ -49,12 +60,16 @@ def create_app(system: System, settings: ApiSettings) -> FastAPI:
     )
     app.state.system = system
     app.state.settings = settings
-    app.state.gate = Gate(receiving=uploads.RECEIVING, threads=uploads.THREADS)
+    app.state.receiver = Receiver(
+        system,
+        max_file_bytes=settings.max_file_bytes,
+        max_pixels=settings.max_pixels,
+        decode_memory_bytes=settings.decode_memory_bytes,
+    )
     # A gate of its own, so that nobody who waits for an answer waits for a long upload.
     app.state.predict_gate = Gate(receiving=predictions.RECEIVING, threads=predictions.THREADS)
-    app.state.ingest = Ingest(system, max_pixels=settings.max_pixels, decode_memory_bytes=settings.decode_memory_bytes)
     web.install(app, service="api", ready=system.check, collectors=[DatabaseGauges(system.database)])
-    for family in (projects, images, uploads, labels, progress, models, predictions, exports):
+    for family in (projects, images, uploads, labels, guidelines, progress, models, predictions, exports):
         app.include_router(family.router)
     problems.describe(app)
     return app

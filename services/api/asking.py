@@ -9,14 +9,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
-from services.api.ingest import CONTENT_TYPES
-from services.api.multipart import Part
 from shared.db import images, jobs, projects, rounds
 from shared.db.pool import Tx
 from shared.db.rounds import Serving
 from shared.domain import Image, ImageId, Job, JobId, JobKind, JobState, ProjectId
 from shared.errors import Conflict, Invalid, NotFound, Retryable, WinnowError
 from shared.imaging import inspect
+from shared.intake.ingest import CONTENT_TYPES
+from shared.intake.multipart import Part
 from shared.predicting import Item, Request, Result
 from shared.store.base import image_key, prediction_prefix
 from shared.system import System

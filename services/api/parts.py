@@ -10,8 +10,8 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Query, Request
 
-from services.api.ingest import Ingest
 from shared.errors import Invalid
+from shared.intake.receiving import Receiver
 from shared.store.base import Store
 from shared.system import System
 
@@ -24,13 +24,13 @@ def _system(request: Request) -> System:
     return system
 
 
-def _ingest(request: Request) -> Ingest:
-    ingest: Ingest = request.app.state.ingest
-    return ingest
+def _receiver(request: Request) -> Receiver:
+    receiver: Receiver = request.app.state.receiver
+    return receiver
 
 
 SystemPart = Annotated[System, Depends(_system)]
-IngestPart = Annotated[Ingest, Depends(_ingest)]
+ReceiverPart = Annotated[Receiver, Depends(_receiver)]
 
 ProjectPath = Annotated[int, Path(ge=1, le=BIGGEST_ID, description="The project's id.", examples=[1])]
 JobPath = Annotated[int, Path(ge=1, le=BIGGEST_ID, description="The job's id.", examples=[5])]

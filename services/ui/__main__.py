@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
+from types import FrameType
 
 import uvicorn
 
@@ -15,20 +17,35 @@ from shared.system import from_environment
 _DRAIN_S = 5
 
 
+class _Server(uvicorn.Server):
+    """Breaks uploads off as soon as it is told to end; their browsers try again."""
+
+    def __init__(self, config: uvicorn.Config, closing: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._closing = closing
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._closing()
+        super().handle_exit(sig, frame)
+
+
 def main() -> None:
     system, settings = from_environment("ui"), UiSettings()
+    app = create_app(system, settings)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=_DRAIN_S,
+    )
+    server = _Server(config, app.state.parts.receiver.gate.close)
     # uvicorn ends the requests under way on SIGTERM, then raises the signal again for us.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         with suppress(KeyboardInterrupt):
-            uvicorn.run(
-                create_app(system, settings),
-                host=settings.host,
-                port=settings.port,
-                log_config=None,
-                access_log=False,
-                timeout_graceful_shutdown=_DRAIN_S,
-            )
+            server.run()
     finally:
         system.close()
 

@@ -6,15 +6,55 @@ from fastapi import FastAPI
 from fastapi.templating import Jinja2Templates
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from services.ui import assets, images, labelling, models, pages, projects, sign_in
+from services.ui import (
+    activity,
+    assets,
+    beginning,
+    browsing,
+    configuration,
+    data,
+    grid,
+    images,
+    labelling,
+    looking,
+    models,
+    navigation,
+    operations,
+    pages,
+    projects,
+    sign_in,
+    wording,
+    workplace,
+)
 from services.ui.failures import show_as_pages
 from services.ui.parts import Parts
 from services.ui.security import SameOrigin, SecurityHeaders
 from services.ui.sessions import NotSignedIn, ask_to_sign_in
 from services.ui.standing import Standings
+from services.ui.words import TRANSLATIONS
 from shared import web
+from shared.intake.receiving import Receiver
 from shared.settings import UiSettings
 from shared.system import System
+
+_PAGES = (
+    sign_in,
+    beginning,  # before whatever would take "new" for a project's id
+    pages,
+    workplace,
+    models,
+    browsing,
+    images,
+    labelling,
+    looking,
+    grid,
+    projects,
+    activity,
+    operations,
+    configuration,
+    data,
+    assets,
+)
 
 
 def create_app(system: System, settings: UiSettings) -> FastAPI:
@@ -26,8 +66,14 @@ def create_app(system: System, settings: UiSettings) -> FastAPI:
         settings=settings,
         templates=_templates(static),
         standings=Standings(system.database),
+        receiver=Receiver(
+            system,
+            max_file_bytes=settings.max_file_bytes,
+            max_pixels=settings.max_pixels,
+            decode_memory_bytes=settings.decode_memory_bytes,
+        ),
     )
-    for module in (sign_in, pages, models, images, labelling, projects, assets):
+    for module in _PAGES:
         app.include_router(module.router)
     app.mount(static, assets.KeptFiles(directory=assets.STATIC))
     # The last one added is the outermost: a refusal, too, is logged and gets the headers.
@@ -42,10 +88,19 @@ def create_app(system: System, settings: UiSettings) -> FastAPI:
 def _templates(static: str) -> Jinja2Templates:
     environment = Environment(
         loader=FileSystemLoader(assets.TEMPLATES),
+        extensions=["jinja2.ext.i18n"],
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(static=static, plotly=assets.PLOTLY_PATH)
+    environment.policies["ext.i18n.trimmed"] = True
+    environment.install_gettext_translations(TRANSLATIONS, newstyle=True)  # type: ignore[attr-defined]
+    wording.install(environment)
+    environment.globals.update(
+        static=static,
+        plotly=assets.PLOTLY_PATH,
+        project_places=navigation.PROJECT,
+        system_places=navigation.SYSTEM,
+    )
     return Jinja2Templates(env=environment)

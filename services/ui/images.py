@@ -14,8 +14,8 @@ from services.ui.sessions import SignedIn
 from shared.db import images
 from shared.domain import Image, ImageId, ProjectId
 from shared.errors import NotFound
-from shared.imaging import render_for_browser
-from shared.store.base import image_key, view_key
+from shared.imaging import render_for_browser, thumbnail
+from shared.store.base import image_key, thumb_key, view_key
 
 router = APIRouter(include_in_schema=False)
 # A file's bytes never change, and only who is signed in may see them.
@@ -25,6 +25,9 @@ _KEPT = {
 }
 _TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif", "BMP": "image/bmp"}
 _PNG = b"\x89PNG"
+THUMB_SIDE = 320
+"""Pixels: sharp at 160 on the screens of today."""
+_SMALL_FILE = 64 * 1024
 # Rendering decodes whole images; several of the largest at once would take gigabytes.
 _RENDERING = threading.BoundedSemaphore(2)
 
@@ -40,12 +43,30 @@ def image_bytes(
     if headers["etag"] in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     if image.browser_safe and image.format in _TYPES:
-        opened = ExitStack()
-        chunks = opened.enter_context(parts.system.store.open(image_key(image.project_id, image.sha256)))
-        headers["content-length"] = str(image.bytes)
-        return StreamingResponse(_closing(opened, chunks), media_type=_TYPES[image.format], headers=headers)
+        return _original(parts, image, headers)
     body, media_type = _rendition(parts, image)
     return Response(body, media_type=media_type, headers=headers)
+
+
+@router.get("/projects/{project_id}/images/{image_id}/thumb")
+def thumb(project_id: ProjectPath, image_id: ImagePath, request: Request, parts: PartsOf, user: SignedIn) -> Response:
+    """A small picture of it for lists, made when it is first looked at; the file itself where that is small."""
+    with parts.system.database.transaction() as tx:
+        image = images.get(tx, ProjectId(project_id), ImageId(image_id))
+    headers = {**_KEPT, "etag": f'"{image.sha256}-thumb"'}
+    if headers["etag"] in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    small = max(image.width, image.height) <= THUMB_SIDE and image.bytes <= _SMALL_FILE
+    if small and image.browser_safe and image.format in _TYPES:
+        return _original(parts, image, headers)
+    return Response(_thumb(parts, image), media_type="image/jpeg", headers=headers)
+
+
+def _original(parts: Parts, image: Image, headers: dict[str, str]) -> Response:
+    opened = ExitStack()
+    chunks = opened.enter_context(parts.system.store.open(image_key(image.project_id, image.sha256)))
+    headers = {**headers, "content-length": str(image.bytes)}
+    return StreamingResponse(_closing(opened, chunks), media_type=_TYPES[image.format], headers=headers)
 
 
 def _closing(opened: ExitStack, chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -65,3 +86,15 @@ def _rendition(parts: Parts, image: Image) -> tuple[bytes, str]:
         body, media_type = render_for_browser(original)
     store.put_bytes(key, body, media_type)
     return body, media_type
+
+
+def _thumb(parts: Parts, image: Image) -> bytes:
+    store, key = parts.system.store, thumb_key(image.project_id, image.sha256)
+    try:
+        return store.get(key)
+    except NotFound:
+        original = store.get(image_key(image.project_id, image.sha256))
+    with _RENDERING:
+        body = thumbnail(original, side=THUMB_SIDE)
+    store.put_bytes(key, body, "image/jpeg")
+    return body

@@ -2,53 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 from pydantic import BaseModel, Field, ValidationError
 
 from services.ui.narration import Waiting, wait_for_image
-from services.ui.parts import Parts, PartsOf, ProjectPath, TaskPath
+from services.ui.parts import PartsOf, ProjectPath, TaskPath
 from services.ui.sessions import SignedIn
-from shared.db import images, tasks
+from services.ui.views import (
+    BIGGEST_ID,
+    BIGGEST_INT,
+    MOST_LEASES,
+    HeldLease,
+    MyProgress,
+    TaskView,
+    my_progress,
+    task_views,
+)
 from shared.db.tasks import Lease
-from shared.domain import AnnotationId, ClassId, ProjectId, Task, TaskId, User
+from shared.domain import AnnotationId, ClassId, PassOn, ProjectId, TaskId
 from shared.errors import Invalid
 
 router = APIRouter(prefix="/v1/projects/{project_id}", tags=["labelling"])
-MOST_LEASES = 50
-_BIGGEST_INT, _BIGGEST_ID = 2**31 - 1, 2**63 - 1
-
-
-class ImageView(BaseModel):
-    id: int
-    url: str
-    width: int
-    height: int
-
-
-class TaskView(BaseModel):
-    """A question. Whether it is a query or of the holdout, and what chose it, would sway the answer: it isn't said."""
-
-    task_id: int
-    fence: int
-    lease_until: datetime
-    image: ImageView
-
-
-class MyProgress(BaseModel):
-    """``share``, ``done`` and ``total`` are of the round's present step."""
-
-    answered_by_me: int
-    labels: int
-    round: int | None
-    step: str | None
-    share: float | None
-    done: int | None
-    total: int | None
-    unit: str | None
+IdempotencyKey = Annotated[str, Header(min_length=1, max_length=200)]
 
 
 class LeaseWish(BaseModel):
@@ -59,11 +36,6 @@ class Leased(BaseModel):
     tasks: list[TaskView]
     waiting: Waiting | None
     progress: MyProgress
-
-
-class HeldLease(BaseModel):
-    task_id: int = Field(ge=1, le=_BIGGEST_ID)
-    fence: int = Field(ge=0, le=_BIGGEST_INT)
 
 
 class HeldLeases(BaseModel):
@@ -79,9 +51,9 @@ class Released(BaseModel):
 
 
 class Answer(BaseModel):
-    fence: int = Field(ge=0, le=_BIGGEST_INT)
-    class_id: int = Field(ge=1, le=_BIGGEST_ID)
-    duration_ms: int | None = Field(None, ge=0, le=_BIGGEST_INT)
+    fence: int = Field(ge=0, le=BIGGEST_INT)
+    class_id: int = Field(ge=1, le=BIGGEST_ID)
+    duration_ms: int | None = Field(None, ge=0, le=BIGGEST_INT)
 
 
 class Answered(BaseModel):
@@ -92,8 +64,11 @@ class Answered(BaseModel):
 
 
 class Skip(BaseModel):
-    fence: int = Field(ge=0, le=_BIGGEST_INT)
+    """``way``: to whom the image goes next; ``reason``: why, where nobody could tell."""
+
+    fence: int = Field(ge=0, le=BIGGEST_INT)
     reason: str = Field("", max_length=200)
+    way: PassOn = PassOn.LATER
 
 
 class Skipped(BaseModel):
@@ -103,7 +78,7 @@ class Skipped(BaseModel):
 class Undo(BaseModel):
     """``annotation_id`` None: the newest answer."""
 
-    annotation_id: int | None = Field(None, ge=1, le=_BIGGEST_ID)
+    annotation_id: int | None = Field(None, ge=1, le=BIGGEST_ID)
 
 
 class TakenBack(BaseModel):
@@ -116,11 +91,12 @@ def lease(project_id: ProjectPath, wish: LeaseWish, parts: PartsOf, user: Signed
     project = ProjectId(project_id)
     leased = parts.system.labelling.lease(project, user.id, count=wish.count)
     standing = parts.standings.get(project)
-    return Leased(
-        tasks=_views(parts, project, leased),
-        waiting=None if leased else wait_for_image(standing),
-        progress=_my_progress(parts, project, user),
-    )
+    with parts.system.database.looking() as tx:
+        return Leased(
+            tasks=task_views(tx, project, leased),
+            waiting=None if leased else wait_for_image(standing),
+            progress=my_progress(tx, standing, user),
+        )
 
 
 @router.post("/leases/renew")
@@ -151,7 +127,7 @@ def annotate(
     response: Response,
     parts: PartsOf,
     user: SignedIn,
-    idempotency_key: Annotated[str, Header(min_length=1, max_length=200)],
+    idempotency_key: IdempotencyKey,
 ) -> Answered:
     """201 for a new answer, 200 for one that was recorded before, 409 if the lease was lost."""
     submitted = parts.system.labelling.submit(
@@ -170,7 +146,8 @@ def annotate(
 @router.post("/tasks/{task_id}/skip")
 def skip(project_id: ProjectPath, task_id: TaskPath, body: Skip, parts: PartsOf, user: SignedIn) -> Skipped:
     held = Lease(task_id=TaskId(task_id), fence=body.fence)
-    return Skipped(task_id=parts.system.labelling.skip(ProjectId(project_id), user.id, held, body.reason).id)
+    skipped = parts.system.labelling.skip(ProjectId(project_id), user.id, held, body.reason, way=body.way)
+    return Skipped(task_id=skipped.id)
 
 
 @router.post("/undo")
@@ -178,44 +155,9 @@ def undo(project_id: ProjectPath, body: Undo, parts: PartsOf, user: SignedIn) ->
     """Take an answer back; its task comes again, under a new fence."""
     chosen = None if body.annotation_id is None else AnnotationId(body.annotation_id)
     task = parts.system.labelling.undo(ProjectId(project_id), user.id, chosen)
-    return TakenBack(task=_views(parts, ProjectId(project_id), [task])[0])
+    with parts.system.database.transaction() as tx:
+        return TakenBack(task=task_views(tx, task.project_id, [task])[0])
 
 
 def _leases(mine: HeldLeases) -> list[Lease]:
-    return [Lease(task_id=TaskId(one.task_id), fence=one.fence) for one in mine.leases]
-
-
-def _views(parts: Parts, project_id: ProjectId, leased: Sequence[Task]) -> list[TaskView]:
-    with parts.system.database.transaction() as tx:
-        pictures = [images.get(tx, project_id, task.image_id) for task in leased]
-    return [
-        TaskView(
-            task_id=task.id,
-            fence=task.fence,
-            lease_until=task.lease_until or datetime.now(UTC),
-            image=ImageView(
-                id=picture.id,
-                url=f"/projects/{project_id}/images/{picture.id}",
-                width=picture.width,
-                height=picture.height,
-            ),
-        )
-        for task, picture in zip(leased, pictures, strict=True)
-    ]
-
-
-def _my_progress(parts: Parts, project_id: ProjectId, user: User) -> MyProgress:
-    with parts.system.database.transaction() as tx:
-        answered = tasks.answered_by(tx, project_id, user.id)
-    standing = parts.standings.get(project_id)
-    now, step = standing.overview, standing.progress
-    return MyProgress(
-        answered_by_me=answered,
-        labels=now.labels.pool + now.labels.holdout,
-        round=now.round.number if now.round else None,
-        step=now.round.state.value if now.round else None,
-        share=step.share if step else None,
-        done=step.done if step else None,
-        total=step.total if step else None,
-        unit=step.unit if step else None,
-    )
+    return [one.lease() for one in mine.leases]

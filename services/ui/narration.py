@@ -88,7 +88,7 @@ def _reason(standing: Standing) -> tuple[str, str]:
 
 def _machine_at_work(standing: Standing) -> tuple[str, str]:
     now = standing.overview
-    done = f" ({round(100 * standing.progress.share)}%)" if standing.progress else ""
+    done = f" ({round(100 * standing.progress.share)}%{_left(standing.progress.left_s)})" if standing.progress else ""
     if now.round is None:
         return "preparing", f"The images are being prepared{done}."
     if now.round.state is RoundState.TRAINING:
@@ -99,7 +99,21 @@ def _machine_at_work(standing: Standing) -> tuple[str, str]:
         return "selecting", "The next images are being chosen."
     if now.tasks.leased:
         return "held", ""
+    if now.tasks.open:
+        return (
+            "passed_on",
+            f"{_many(now.tasks.open, 'image')} left: passed on by you, or wanted later by somebody else.",
+        )
     return "moving_on", "Every image of this round is answered: the next round is about to begin."
+
+
+def _left(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    if seconds < 50:
+        return f", about {max(10, 10 * round(seconds / 10))} seconds left"
+    minutes = max(1, round(seconds / 60))
+    return f", about {minutes} minute{'' if minutes == 1 else 's'} left"
 
 
 def _held(count: int) -> str:

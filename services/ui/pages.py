@@ -1,11 +1,11 @@
-"""The pages: projects, one project, labelling."""
+"""The pages: projects, one project. Where people label is in ``services.ui.workplace``."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from services.ui.hotkeys import with_hotkeys
+from services.ui import sample
 from services.ui.parts import PartsOf, ProjectPath
 from services.ui.sessions import SignedIn
 from services.ui.state import project_state
@@ -22,7 +22,7 @@ def projects_page(request: Request, parts: PartsOf, user: SignedIn, after: int =
         found = projects.page(tx, after=after, limit=_PAGE + 1)
     states = [project_state(parts.standings.get(project.id)) for project in found[:_PAGE]]
     more = found[_PAGE - 1].id if len(found) > _PAGE else None
-    context = {"user": user, "states": states, "more": more}
+    context = {"user": user, "here": "projects", "states": states, "more": more, "sample": sample.available()}
     return parts.templates.TemplateResponse(request, "projects.html", context)
 
 
@@ -31,18 +31,3 @@ def project_page(request: Request, project_id: ProjectPath, parts: PartsOf, user
     state = project_state(parts.standings.get(ProjectId(project_id)))
     context = {"user": user, "state": state, "state_json": state.model_dump(mode="json")}
     return parts.templates.TemplateResponse(request, "project.html", context)
-
-
-@router.get("/projects/{project_id}/label")
-def label_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: SignedIn) -> Response:
-    with parts.system.database.transaction() as tx:
-        project = projects.get(tx, ProjectId(project_id))
-        classes = with_hotkeys(projects.classes(tx, project.id))
-    page = {
-        "project": project.id,
-        "user": user.id,
-        "lease_seconds": project.settings.lease_seconds,
-        "classes": [one.model_dump() for one in classes],
-    }
-    context = {"user": user, "project": project, "classes": classes, "page": page}
-    return parts.templates.TemplateResponse(request, "label.html", context)

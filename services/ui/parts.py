@@ -10,6 +10,7 @@ from fastapi.templating import Jinja2Templates
 
 from services.ui.standing import Standings
 from services.ui.throttle import Throttle
+from shared.intake.receiving import Receiver
 from shared.settings import UiSettings
 from shared.system import System
 
@@ -20,6 +21,7 @@ class Parts:
     settings: UiSettings
     templates: Jinja2Templates
     standings: Standings
+    receiver: Receiver
     throttle: Throttle = field(default_factory=Throttle)
 
 

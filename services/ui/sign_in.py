@@ -27,6 +27,9 @@ def sign_in_page(request: Request, parts: PartsOf, next: str = HOME) -> Response
     try:
         signed_in(request, parts)
     except NotSignedIn:
+        with parts.system.database.transaction() as tx:
+            if not users.any_exists(tx):
+                return RedirectResponse("/welcome", status_code=303)
         return _page(request, parts, next=local_path(next))
     return RedirectResponse(local_path(next), status_code=303)
 
@@ -55,7 +58,7 @@ def sign_in(
         log.warning("session.refused", username=username[:100], address=address)
         return _page(request, parts, status=401, error=WRONG, username=username, next=target)
     parts.throttle.succeeded(username, address)
-    return _open_session(parts, user, target)
+    return open_session(parts, user, target)
 
 
 @router.post("/sign-out")
@@ -81,7 +84,8 @@ def _check(parts: Parts, username: str, password: str) -> User | None:
     return found.user
 
 
-def _open_session(parts: Parts, user: User, target: str) -> Response:
+def open_session(parts: Parts, user: User, target: str) -> Response:
+    """Sign somebody in who has shown who they are, and lead on."""
     token, hours = new_token(), parts.settings.session_hours
     with parts.system.database.transaction() as tx:
         users.open_session(tx, user.id, digest(token), hours=hours)

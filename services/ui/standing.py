@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 from shared.db import images, jobs, labels, rounds
 from shared.db.pool import Database, Tx
-from shared.domain import JobKind, JobState, ProjectId, Round, RoundMode, RoundState, ShardState
+from shared.domain import Job, JobKind, JobState, ProjectId, Round, RoundMode, RoundState, ShardState
 from shared.overview import Overview, overview
 
 FRESH_S = 1.0
+_TOLD_FROM, _TOLD_AFTER_S = 0.05, 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,8 @@ class Progress:
     done: int | None = None
     total: int | None = None
     unit: str | None = None
+    left_s: float | None = None
+    """Seconds that it will take at the pace so far; None where that can't be told yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,13 +87,19 @@ def _progress(tx: Tx, now: Overview) -> Progress | None:
         return _counted(total - now.shards_waiting, total, "shards")
     if current.state is RoundState.TRAINING or current.state is RoundState.SELECTING:
         kind = JobKind.TRAIN if current.state is RoundState.TRAINING else JobKind.SELECT
-        return next((Progress(share=job.progress) for job in now.active_jobs if job.kind is kind), None)
+        return next((_under_way(tx, job) for job in now.active_jobs if job.kind is kind), None)
     if current.state is RoundState.SCORING:
         total = len(images.shards(tx, now.project.id, ShardState.EMBEDDED))
         return _counted(total - jobs.unfinished(tx, current.id, JobKind.SCORE), total, "shards")
     if current.state is RoundState.LABELLING:
         return _labelled(tx, now, current)
     return None
+
+
+def _under_way(tx: Tx, job: Job) -> Progress:
+    ran = jobs.running_s(tx, job.id) or 0.0
+    told = job.progress >= _TOLD_FROM and ran >= _TOLD_AFTER_S
+    return Progress(share=job.progress, left_s=ran * (1 / job.progress - 1) if told else None)
 
 
 def _labelled(tx: Tx, now: Overview, current: Round) -> Progress | None:

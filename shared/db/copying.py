@@ -20,12 +20,12 @@ from shared.errors import Conflict, Retryable
 
 TABLES = (
     "projects", "classes", "users", "api_keys", "shards", "images", "rounds", "checkpoints", "tasks", "annotations",
-    "labels", "jobs", "events",
+    "labels", "jobs", "events", "class_examples", "passes", "flags", "imports",
 )  # fmt: skip
 """What is copied, each table after those that it refers to. A table that a snapshot's version had not is left out."""
 LEFT_OUT = ("sessions", "schema_migrations")
 """People sign in again after a restore; the migrations are run, not copied."""
-FUNCTIONS = ("events_are_append_only",)
+FUNCTIONS = ("add_first_user", "events_are_append_only")
 LOCK_WAIT_S = 600
 """How long a backup waits for a deletion under way."""
 _APPLICATION = "winnow-backup"
@@ -219,7 +219,7 @@ def clear(url: str) -> None:
         for table in (*LEFT_OUT, *reversed(TABLES)):
             session.tx.run(f"DROP TABLE IF EXISTS {table}")
         for function in FUNCTIONS:
-            session.tx.run(f"DROP FUNCTION IF EXISTS {function}()")
+            session.tx.run(f"DROP FUNCTION IF EXISTS {function}")
 
 
 @contextmanager

@@ -37,3 +37,25 @@ def record(tx: Tx, project_id: ProjectId | None, actor: str, kind: str, data: Ma
 def newest(tx: Tx, project_id: ProjectId, *, before: int = _NEWEST, limit: int = 50) -> list[Event]:
     """Events with an id below ``before``, the newest first."""
     return [Event(**r) for r in tx.all(_Q["list_events"], {"project_id": project_id, "before": before, "limit": limit})]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Which events; None: any. ``since`` is included, ``until`` is not."""
+
+    project_id: ProjectId | None = None
+    actor: str | None = None
+    kind: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+def search(tx: Tx, wanted: Wanted, *, before: int = _NEWEST, limit: int = 50) -> list[Event]:
+    """Events with an id below ``before``, the newest first."""
+    params = {**vars(wanted), "before": before, "limit": limit}
+    return [Event(**row) for row in tx.all(_Q["search"], params)]
+
+
+def actors(tx: Tx, *, limit: int = 200) -> list[str]:
+    """Who has done anything, in any project."""
+    return [row["actor"] for row in tx.all(_Q["actors"], {"limit": limit})]

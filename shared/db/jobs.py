@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from shared.db.pool import Row, Tx
@@ -22,6 +24,17 @@ from shared.domain import (
 from shared.errors import NotFound
 
 _Q = queries("jobs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerSeen:
+    """A worker that had a job of this kind: how many it has done, and when it was last heard of."""
+
+    worker: str
+    kind: JobKind
+    done: int
+    busy: bool
+    seen_at: datetime
 
 
 def _job(row: Row) -> Job:
@@ -164,6 +177,12 @@ def newest(
     return [_job(row) for row in tx.all(_Q["list_jobs"], params)]
 
 
+def running_s(tx: Tx, job_id: JobId) -> float | None:
+    """For how many seconds it has run; None before it began."""
+    row = tx.one(_Q["running_s"], {"id": job_id})
+    return None if row is None else row["seconds"]
+
+
 def unfinished(tx: Tx, round_id: RoundId, kind: JobKind) -> int:
     """How many jobs of a round are queued, running or dead."""
     row = tx.one(_Q["unfinished"], {"round_id": round_id, "kind": kind.value})
@@ -174,6 +193,18 @@ def count_by_state(tx: Tx, project_id: ProjectId) -> dict[tuple[JobKind, JobStat
     """Jobs of a project that have not ended well, by kind and state."""
     rows = tx.all(_Q["count_by_state"], {"project_id": project_id})
     return {(JobKind(row["kind"]), JobState(row["state"])): row["jobs"] for row in rows}
+
+
+def workers(tx: Tx, *, hours: int = 24) -> list[WorkerSeen]:
+    """Who was at work within ``hours``, by the newest 2,000 jobs; in order of name."""
+    return [WorkerSeen(**{**row, "kind": JobKind(row["kind"])}) for row in tx.all(_Q["workers"], {"hours": hours})]
+
+
+def server_version(tx: Tx) -> tuple[str, int]:
+    """Of Postgres, and of the schema."""
+    row = tx.one(_Q["server_version"])
+    assert row is not None  # an aggregate always answers
+    return row["version"], row["schema"]
 
 
 def try_sweep_lock(tx: Tx) -> bool:

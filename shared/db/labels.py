@@ -85,6 +85,12 @@ def withdraw(tx: Tx, annotation_id: AnnotationId) -> None:
     tx.run(_Q["delete_label_of"], {"annotation_id": annotation_id})
 
 
+def is_from(tx: Tx, annotation_id: AnnotationId) -> bool:
+    """Whether this annotation is what gave its image the present label."""
+    row = tx.one(_Q["is_from"], {"annotation_id": annotation_id})
+    return bool(row and row["found"])
+
+
 def import_known(tx: Tx, project_id: ProjectId, known: Mapping[str, ClassId]) -> list[ImageId]:
     """Label images by hex digest; questions open about them are closed. Returns the images labelled.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 
 from shared.db.pool import Row, Tx
@@ -141,3 +141,59 @@ def classes(tx: Tx, project_id: ProjectId) -> list[Class]:
 def has_class(tx: Tx, project_id: ProjectId, class_id: ClassId) -> bool:
     row = tx.one(_Q["class_in_project"], {"project_id": project_id, "class_id": class_id})
     return bool(row and row["found"])
+
+
+def names(tx: Tx, ids: Iterable[int]) -> dict[int, str]:
+    """By id, of those that there are."""
+    return {row["id"]: row["name"] for row in tx.all(_Q["names"], {"ids": list(ids)})}
+
+
+def class_names(tx: Tx, ids: Iterable[int]) -> dict[int, str]:
+    """By id, of those that there are, whatever their projects."""
+    return {row["id"]: row["name"] for row in tx.all(_Q["class_names"], {"ids": list(ids)})}
+
+
+def set_name(tx: Tx, project_id: ProjectId, name: str) -> None:
+    """Raises ``Conflict`` if another project has it."""
+    tx.run(_Q["set_name"], {"id": project_id, "name": name})
+
+
+def set_classes(tx: Tx, project_id: ProjectId, wanted: Sequence[Class]) -> None:
+    """Names, places, colours and keys of all classes of a project, under its lock. Places may only change before
+    ``training_began``: they are the columns of models."""
+    tx.run(_Q["loosen_classes"], {"project_id": project_id})
+    params = {
+        "project_id": project_id,
+        "ids": [one.id for one in wanted],
+        "positions": [one.position for one in wanted],
+        "names": [one.name for one in wanted],
+        "colours": [one.colour for one in wanted],
+        "hotkeys": [one.hotkey for one in wanted],
+    }
+    tx.run(_Q["set_classes"], params)
+
+
+def add_class(tx: Tx, project_id: ProjectId, name: str) -> None:
+    """A class after the last, under the project's lock; models learn it from their next training on.
+
+    It gets the next colour, and the digit of its place as key if that is free. Raises ``Conflict`` for a name taken.
+    """
+    present = classes(tx, project_id)
+    place = len(present)
+    digit = str(place + 1) if place < 9 and all(one.hotkey != str(place + 1) for one in present) else None
+    tx.all(
+        _Q["insert_classes"],
+        {
+            "project_id": project_id,
+            "positions": [place],
+            "names": [name],
+            "colours": [PALETTE[place % len(PALETTE)]],
+            "hotkeys": [digit],
+        },
+    )
+
+
+def training_began(tx: Tx, project_id: ProjectId) -> bool:
+    """Whether a model of this project was ever trained, or is about to be."""
+    row = tx.one(_Q["training_began"], {"project_id": project_id})
+    return bool(row and row["began"])

@@ -19,6 +19,7 @@ from shared.domain import (
     ClassId,
     ImageId,
     NewTask,
+    PassOn,
     ProjectId,
     RoundId,
     Task,
@@ -30,6 +31,9 @@ from shared.domain import (
 from shared.errors import NotFound
 
 _Q = queries("tasks")
+RESERVED_S = 3600.0
+"""How long a task waits for who wants it later."""
+_NEWEST = 2**62
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +49,18 @@ class LiveCounts:
     open: int
     leased: int
     next_expiry: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CouldNotTell:
+    """``state`` is the task's present one."""
+
+    task_id: TaskId
+    image_id: ImageId
+    by_name: str
+    reason: str
+    created_at: datetime
+    state: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +86,7 @@ def _task(row: Row) -> Task:
         strategy=row["strategy"],
         score=row["score"],
         leased_at=row["leased_at"],
+        suggested=row["suggested"],
     )
 
 
@@ -84,6 +101,7 @@ def _annotation(row: Row) -> Annotation:
         duration_ms=row["duration_ms"],
         created_at=row["created_at"],
         undone_at=row["undone_at"],
+        suggested=row["suggested"],
     )
 
 
@@ -115,12 +133,28 @@ def supersede_open(tx: Tx, project_id: ProjectId) -> int:
     return tx.run(_Q["supersede_open"], {"project_id": project_id})
 
 
-def lease(tx: Tx, project_id: ProjectId, user_id: UserId, *, count: int, lease_s: float) -> list[Task]:
+def lease(
+    tx: Tx,
+    project_id: ProjectId,
+    user_id: UserId,
+    *,
+    count: int,
+    lease_s: float,
+    only_queries: bool = False,
+    without: Sequence[TaskId] = (),
+) -> list[Task]:
     """Up to ``count`` tasks for this annotator: first those already held, then the next open ones, in order asked.
 
-    Nothing new is handed out while the project isn't running.
+    Nothing new is handed out while the project isn't running. ``only_queries`` leaves the holdout's out, ``without``
+    those named.
     """
-    params = {"project_id": project_id, "user_id": user_id, "lease_s": lease_s}
+    params = {
+        "project_id": project_id,
+        "user_id": user_id,
+        "lease_s": lease_s,
+        "only_queries": only_queries,
+        "without": list(without),
+    }
     held = [_task(row) for row in tx.all(_Q["held"], {**params, "count": count})]
     if len(held) >= count:
         return held
@@ -168,7 +202,7 @@ def finish(tx: Tx, project_id: ProjectId, user_id: UserId, held: Lease) -> Task 
     return None if row is None else _task(row)
 
 
-def skip(tx: Tx, project_id: ProjectId, user_id: UserId, held: Lease) -> Task | None:
+def skip(tx: Tx, project_id: ProjectId, user_id: UserId, held: Lease, way: PassOn = PassOn.LATER) -> Task | None:
     """Put a task at the end of the queue, or give it up after ``MAX_TASK_SKIPS``. None unless it is held."""
     row = tx.one(
         _Q["skip"],
@@ -178,9 +212,29 @@ def skip(tx: Tx, project_id: ProjectId, user_id: UserId, held: Lease) -> Task | 
             "id": held.task_id,
             "fence": held.fence,
             "max_skips": MAX_TASK_SKIPS,
+            "mine": way is PassOn.ME,
+            "reserve_s": RESERVED_S,
         },
     )
     return None if row is None else _task(row)
+
+
+def hand_on(tx: Tx, task: Task, user_id: UserId, way: PassOn, reason: str) -> Task:
+    """Never give this task to this person again; it is given up once everybody has handed it on."""
+    tx.run(_Q["insert_pass"], {"task_id": task.id, "user_id": user_id, "way": way.value, "reason": reason})
+    row = tx.one(_Q["give_up_if_all_passed"], {"id": task.id})
+    return task if row is None else _task(row)
+
+
+def could_not_tell(tx: Tx, project_id: ProjectId, limit: int) -> list[CouldNotTell]:
+    """What people handed on because they could not tell, the newest first."""
+    return [CouldNotTell(**row) for row in tx.all(_Q["list_passes"], {"project_id": project_id, "limit": limit})]
+
+
+def note_suggested(tx: Tx, user_id: UserId, shown: Sequence[tuple[Lease, ClassId]]) -> None:
+    """The holder is being shown that the model suggests these classes."""
+    leases = _mine(user_id, [held for held, _ in shown])
+    tx.run(_Q["note_suggested"], {**leases, "class_ids": [class_id for _, class_id in shown]})
 
 
 def take_back(tx: Tx, user_id: UserId, task_id: TaskId, *, lease_s: float) -> Task | None:
@@ -204,6 +258,7 @@ def add_annotation(
             "key": key,
             "fence": task.fence,
             "duration_ms": duration_ms,
+            "suggested": task.suggested,
         },
     )
     assert row is not None  # INSERT ... RETURNING
@@ -215,9 +270,11 @@ def annotation_by_key(tx: Tx, user_id: UserId, key: str) -> Annotation | None:
     return None if row is None else _annotation(row)
 
 
-def last_annotations(tx: Tx, project_id: ProjectId, user_id: UserId, limit: int) -> list[Annotation]:
-    """An annotator's standing answers, the newest first."""
-    params = {"project_id": project_id, "user_id": user_id, "limit": limit}
+def last_annotations(
+    tx: Tx, project_id: ProjectId, user_id: UserId, limit: int, *, before: int = _NEWEST
+) -> list[Annotation]:
+    """An annotator's standing answers with an id below ``before``, the newest first."""
+    params = {"project_id": project_id, "user_id": user_id, "limit": limit, "before": before}
     return [_annotation(row) for row in tx.all(_Q["last_annotations"], params)]
 
 

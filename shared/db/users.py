@@ -55,6 +55,18 @@ def add(tx: Tx, username: str, display_name: str, password_hash: str) -> User:
     return _user(row)
 
 
+def add_first(tx: Tx, username: str, display_name: str, password_hash: str) -> UserId | None:
+    """None if there are users already. Raises ``Invalid`` for a name that ``add`` would not take."""
+    params = {"username": username, "display_name": display_name, "password_hash": password_hash}
+    row = tx.one(_Q["add_first"], params)
+    return None if row is None else row["id"]
+
+
+def names(tx: Tx, ids: Iterable[int]) -> dict[int, str]:
+    """Display names by id, of those that there are."""
+    return {row["id"]: row["display_name"] for row in tx.all(_Q["names"], {"ids": list(ids)})}
+
+
 def credentials(tx: Tx, username: str) -> Credentials | None:
     row = tx.one(_Q["by_username"], {"username": username})
     return None if row is None else Credentials(user=_user(row), password_hash=row["password_hash"])

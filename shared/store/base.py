@@ -7,6 +7,7 @@ Key layout::
 
     projects/<project>/images/<sha256>                              the uploaded file, byte for byte
     projects/<project>/views/<sha256>                               what a browser can show, where it can't show that
+    projects/<project>/thumbs/<sha256>                              a small JPEG of it, where somebody looked at a list
     projects/<project>/shards/<shard>/pixels-<variant>.npy          uint8 (n, S, S, C), a row per image
     projects/<project>/shards/<shard>/features-<variant>.npy        float32 (n, D), frozen backbones only
     projects/<project>/shards/<shard>/features-<variant>.json       {"backbone": id}: what made the features
@@ -102,6 +103,10 @@ def image_key(project: ProjectId, sha256: str) -> str:
 
 def view_key(project: ProjectId, sha256: str) -> str:
     return f"projects/{project}/views/{sha256}"
+
+
+def thumb_key(project: ProjectId, sha256: str) -> str:
+    return f"projects/{project}/thumbs/{sha256}"
 
 
 def pixels_key(project: ProjectId, shard: ShardId, variant: str) -> str:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Error, Page, Playwright, sync_playwright
@@ -29,6 +30,8 @@ ARGUMENTS = [
 ]
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 WAIT_MS = 30_000
+DESKTOP = {"width": 1280, "height": 800}
+PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 780}, "has_touch": True, "is_mobile": True}
 
 
 def _launch(playwright: Playwright) -> Browser:
@@ -84,13 +87,11 @@ def visit(chromium: Browser, system: System, address: str) -> Iterator[Callable[
     """Makes visitors. At the end of the test none of their pages may have complained."""
     visitors: list[Visitor] = []
 
-    def make(username: str = "ann") -> Visitor:
+    def make(username: str = "ann", **options: Any) -> Visitor:
+        """``options`` go to the browser: a viewport, a colour scheme, a finger in place of a mouse."""
         add_user(system, username, username.title())
         context = chromium.new_context(
-            base_url=address,
-            viewport={"width": 1280, "height": 800},
-            locale="en-GB",
-            timezone_id="UTC",
+            **{"base_url": address, "viewport": DESKTOP, "locale": "en-GB", "timezone_id": "UTC", **options}
         )
         context.set_default_timeout(WAIT_MS)
         page = context.new_page()

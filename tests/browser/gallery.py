@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -17,10 +17,11 @@ from PIL import Image as Picture
 from sklearn.datasets import load_digits, load_sample_images
 
 from services.ui.passwords import hash_password
-from shared.db import images, projects, users
-from shared.domain import NewImage, ProjectSettings, RoundMode, Split, User
+from shared import arrays
+from shared.db import images, projects, rounds, users
+from shared.domain import Image, NewImage, ProjectSettings, RoundMode, Split, User
 from shared.imaging import inspect
-from shared.store.base import image_key
+from shared.store.base import image_key, scores_prefix
 from shared.system import System
 from tests.waiting import wait_for
 from tests.world import World
@@ -113,10 +114,24 @@ def open_for_labelling(world: World) -> World:
     return world
 
 
+def think(world: World, guesses: Callable[[Image], Sequence[float]]) -> None:
+    """Train a model and have it look at the whole pool: ``guesses`` gives an image's probabilities, by class."""
+    system = world.system
+    world.do_train(n=50, accuracy=0.9, accuracy_low=0.8, accuracy_high=0.96, macro_f1=0.9)
+    with system.ledger.transaction() as tx:
+        (checkpoint,) = [point.checkpoint_id for point in rounds.curve(tx, world.id)][-1:]
+        shards = {one.id: images.in_shard(tx, one.id) for one in images.shards(tx, world.id)}
+    for shard, rows in shards.items():
+        table = np.asarray([guesses(image) for image in rows], np.float32)
+        arrays.save(system.store, scores_prefix(world.id, checkpoint, shard) + "probabilities.npy", table)
+    for _ in shards:
+        world.do_score()
+
+
 @contextmanager
-def serve(app: FastAPI) -> Iterator[str]:
-    """The app behind a real socket on loopback; yields its address."""
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False))
+def serve(app: FastAPI, port: int = 0) -> Iterator[str]:
+    """The app behind a real socket on loopback, port 0: one that is free; yields its address."""
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, access_log=False))
     thread = threading.Thread(target=server.run, name="uvicorn", daemon=True)
     thread.start()
     try:

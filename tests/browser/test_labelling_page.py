@@ -9,55 +9,17 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import APIResponse, Page, Route, expect
 
-from shared.db import labels, tasks
-from shared.db.labels import LabelCounts
+from shared.db import tasks
 from shared.system import System
-from tests.browser.conftest import Visitor
 from tests.browser.gallery import digits, hang, open_for_labelling, photos
+from tests.browser.labelling_support import TAKEN, Visit, all_saved, by_class, counts, open_page, press, shown
 from tests.waiting import wait_for
 from tests.world import World
-
-Visit = Callable[..., Visitor]
-TAKEN = "The image to label"
 
 
 @pytest.fixture
 def world(system: System) -> World:
     return open_for_labelling(hang(system, digits(60), [f"digit {n}" for n in range(10)], name="Digits", initial=40))
-
-
-def counts(world: World) -> LabelCounts:
-    with world.system.ledger.transaction() as tx:
-        return labels.counts(tx, world.id)
-
-
-def by_class(world: World) -> list[int]:
-    with world.system.ledger.transaction() as tx:
-        return [count.labels for count in labels.by_class(tx, world.id)]
-
-
-def open_page(visitor: Visitor, world: World) -> Page:
-    visitor.page.goto(f"/projects/{world.id}/label")
-    expect(visitor.page.get_by_alt_text(TAKEN)).to_be_visible()
-    return visitor.page
-
-
-def shown(page: Page) -> str:
-    source = page.get_by_alt_text(TAKEN).get_attribute("src")
-    assert source is not None
-    return source
-
-
-def press(page: Page, key: str) -> str:
-    """Press a key, wait for the next image and return the one that was there."""
-    before = shown(page)
-    page.keyboard.press(key)
-    expect(page.get_by_alt_text(TAKEN)).not_to_have_attribute("src", before)
-    return before
-
-
-def all_saved(page: Page) -> None:
-    expect(page.locator("#sent")).to_have_text("Every answer is saved")
 
 
 def test_ten_images_are_labelled_by_keyboard_and_the_last_is_taken_back(visit: Visit, world: World) -> None:

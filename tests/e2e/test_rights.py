@@ -11,11 +11,13 @@ from typing import Any
 
 import psycopg2
 import pytest
+from PIL import Image
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from shared.db.roles import SERVICES, role
 from tests.e2e.running import PASSWORD, DigitsProject, Running, digits_project, oracle, running
 from tests.e2e.test_loop import SETTINGS, finish, local_env
+from tests.integration.api_support import encoded
 from tests.made_secrets import MadeSecrets
 from tests.servers.postgres import PostgresServer
 from tests.servers.rabbit import RabbitServer
@@ -79,7 +81,38 @@ def label_by_hand(stack: Running, project: DigitsProject) -> None:
         bob._call("POST", f"{base}/leases/release", json=held)
         for page in ("/", f"/projects/{project.id}", f"/projects/{project.id}/label", f"{base}/state"):
             bob._call("GET", page)
+        browse(bob, project)
         bob._client.post("/sign-out")
+
+
+def browse(bob: Annotator, project: DigitsProject) -> None:
+    """What a lead does at the pages."""
+    here = f"/projects/{project.id}"
+    with_page = {"accept": "text/html"}
+    pages = ("images", "data", "settings", "activity", "activity.csv", "data/export.csv", "flags")
+    for page in ("/activity", "/system", "/projects/new", *(f"{here}/{name}" for name in pages)):
+        bob._call("GET", page)
+    (cell, *_) = bob.classes(project.id)
+    answer = bob._call("GET", f"{here}/images?state=unlabelled", headers=with_page).text
+    image = re.findall(r'name="id" value="(\d+)"', answer)[-1]
+    bob._call("GET", f"{here}/images/{image}/details")
+    bob._call("GET", f"{here}/images/{image}/thumb")
+    for form in (
+        {"action": "relabel", "class_id": cell["id"]},
+        {"action": "remove", "confirmed": "1"},
+        {"action": "ask", "confirmed": "1"},
+    ):
+        bob._client.post(f"{here}/images/actions", data={**form, "id": image}).raise_for_status()
+    bob._client.post(f"{here}/settings", data={"shown": "lease_seconds", "lease_seconds": "700"}).raise_for_status()
+    named = {f"name.{cell['id']}": cell["name"], f"colour.{cell['id']}": "#123456"}
+    bob._client.post(f"{here}/settings/classes", data=named).raise_for_status()
+    bob._client.post(f"{here}/settings/guidelines", data={"text": "Digits."}).raise_for_status()
+    bob._client.post("/system/jobs/retry").raise_for_status()
+    bob._client.post("/projects/new", data={"name": "other", "classes": "a\nb"}).raise_for_status()
+    begun = bob._call("POST", f"{here}/data/imports", json={"expected": 1, "split": "pool"}).json()["import_id"]
+    file = {"files": ("odd.png", encoded(Image.new("L", (9, 9), 77), "PNG"), "image/png")}
+    bob._client.post(f"{here}/data/upload?import={begun}", files=file).raise_for_status()
+    bob._call("POST", f"{here}/data/imports/{begun}/end")
 
 
 def manage(stack: Running, project: DigitsProject, folder: Path) -> None:

@@ -22,9 +22,8 @@ import numpy as np
 import pytest
 from starlette.types import ASGIApp, Message
 
-from services.api import receiving
-from services.api.routes import uploads
 from shared.domain import Scope
+from shared.intake import gate, receiving
 from tests.integration.api_support import Api, add_key, open_api, picture
 from tests.servers.process import free_port
 from tests.waiting import wait_for
@@ -252,7 +251,7 @@ async def post(app: ASGIApp, path: str, key: str, pieces: list[bytes]) -> tuple[
 
 
 def test_a_client_that_falls_silent_is_told_what_was_taken(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(receiving, "SILENCE_S", 0.2)
+    monkeypatch.setattr(gate, "SILENCE_S", 0.2)
     project = api.new_project()
     whole = [HEAD % 0, picture(1), b"\r\n", HEAD % 1, b"only the beginning"]
     key = add_key(api.system, Scope.INGEST)
@@ -264,8 +263,8 @@ def test_a_client_that_falls_silent_is_told_what_was_taken(api: Api, monkeypatch
 def test_more_uploads_than_can_be_read_at_once_are_asked_to_come_back(
     migrated_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(uploads, "RECEIVING", 1)
-    monkeypatch.setattr(receiving, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(receiving, "RECEIVING", 1)
+    monkeypatch.setattr(gate, "PATIENCE_S", 0.2)
     with open_api(migrated_database_url, tmp_path / "store") as api:
         path = f"/v1/projects/{api.new_project()}/images"
         key = add_key(api.system, Scope.INGEST)

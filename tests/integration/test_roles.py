@@ -79,6 +79,15 @@ def test_a_service_signs_in_and_reads_what_it_works_with(
     as_service(owner_url, service, passwords[service], "SELECT * FROM jobs, projects, schema_migrations")
 
 
+def test_the_ui_may_make_the_first_user_and_no_other(owner_url: str, passwords: dict[str, str]) -> None:
+    with psycopg2.connect(owner_url) as connection, connection.cursor() as cursor:
+        cursor.execute("INSERT INTO users (username, display_name, password_hash) VALUES ('lead', 'Lead', 'x')")
+    as_service(owner_url, "ui", passwords["ui"], "SELECT add_first_user('mallory', 'M', 'x')")
+    with psycopg2.connect(owner_url) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT username FROM users")
+        assert cursor.fetchall() == [("lead",)]
+
+
 def test_doing_it_again_takes_away_what_was_given_by_hand(owner_url: str, passwords: dict[str, str]) -> None:
     with psycopg2.connect(owner_url) as connection, connection.cursor() as cursor:
         cursor.execute(f"GRANT ALL ON users TO {role('trainer')}")

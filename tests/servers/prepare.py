@@ -1,9 +1,9 @@
 """``python -m tests.servers.prepare``: install what the tests need beyond Python packages, as far as it can be had.
 
 Done in a moment where everything is there. Swift goes into an environment of its own; RabbitMQ, Chromium and
-Prometheus' promtool come from Debian when root runs this on a Debian machine. A server that an environment variable
-names, or that Docker can run, is not installed. What can't be had is said and is no failure: the tests that need it are
-skipped, or fail if ``CI=true``.
+Prometheus' promtool come from Debian when root runs this on a Debian machine, axe-core from npm. A server that an
+environment variable names, or that Docker can run, is not installed. What can't be had is said and is no failure: the
+tests that need it are skipped, or fail if ``CI=true``.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.servers import docker, promtool, rabbit, s3
+from tests.servers import axe, docker, promtool, rabbit, s3
 
 REQUIREMENTS = Path(__file__).with_name("swift.txt")
 POLICY = Path("/usr/sbin/policy-rc.d")
 
 
 def main() -> int:
-    missing = [*prepare_swift(), *prepare_debian()]
+    missing = [*prepare_swift(), *prepare_debian(), *prepare_axe()]
     for line in missing:
         print(f"prepare: {line}", file=sys.stderr)
     return 0
@@ -63,6 +63,12 @@ def prepare_debian() -> list[str]:
             if subprocess.run(["apt-get", "-qq", *command], env=_apt_environment(), check=False).returncode != 0:
                 return [f"apt-get {command[0]} failed: no {', '.join(packages)}"]
     return []
+
+
+def prepare_axe() -> list[str]:
+    """Fetch axe-core. Returns what could not be had."""
+    missing = axe.install()
+    return [missing] if missing else []
 
 
 def _missing_packages() -> list[str]:

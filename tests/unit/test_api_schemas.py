@@ -13,7 +13,7 @@ import pytest
 
 from services.api.app import create_app
 from services.api.parts import decode_cursor, encode_cursor
-from services.api.schemas.settings import MeasureName, Settings, new_settings
+from shared.configuring import MeasureName, Settings, new_settings
 from shared.domain import ProjectSettings
 from shared.errors import Invalid
 from shared.selection.registry import names

@@ -220,7 +220,7 @@ def test_a_cold_start_needs_no_model(name: str) -> None:
 
 
 def test_a_cold_start_that_needs_a_model_is_refused() -> None:
-    from services.api.schemas.settings import Settings, new_settings
+    from shared.configuring import Settings, new_settings
 
     assert new_settings(Settings(cold_start="coverage")).cold_start == "coverage"
     with pytest.raises(Invalid, match="cold_start is 'margin'; it must be one of auto, random"):

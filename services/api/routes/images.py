@@ -9,7 +9,6 @@ from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from services.api.auth import Reader
-from services.api.ingest import CONTENT_TYPES
 from services.api.parts import (
     CursorQuery,
     ImagePath,
@@ -25,6 +24,7 @@ from services.api.problems import errors
 from services.api.schemas.images import ImageDetail, ImageOut, ImagePage, PendingOut, PredictionOut
 from shared.db import images, labels, projects
 from shared.domain import Image, ImageId, ImageState, ProjectId, Split
+from shared.intake.ingest import CONTENT_TYPES
 from shared.store.base import Store, image_key, view_key
 
 router = APIRouter(prefix="/v1/projects/{project_id}/images", tags=["images"])

@@ -14,11 +14,8 @@ from services.api.schemas.labels import ImportOut, KnownLabel, KnownLabels, Labe
 from shared.db import events, images, labels, projects
 from shared.db.pool import Tx
 from shared.domain import ClassId, Image, ImageId, ProjectId
-from shared.errors import Conflict, Retryable
-from shared.system import System
-from shared.telemetry import logger
+from shared.intake.receiving import nudge
 
-log = logger(__name__)
 router = APIRouter(prefix="/v1/projects/{project_id}/labels", tags=["labels"])
 
 
@@ -42,14 +39,6 @@ def import_labels(project_id: ProjectPath, body: KnownLabels, caller: Labeller, 
         failed=len(known.errors),
         errors=known.errors,
     )
-
-
-def nudge(system: System, project_id: ProjectId) -> None:
-    """Let the round move on if new labels made it due. They are committed: if this fails, the sweeper does it."""
-    try:
-        system.rounds.nudge(project_id)
-    except (Retryable, Conflict) as error:
-        log.warning("round.nudge_failed", project_id=project_id, error=str(error))
 
 
 @dataclass

@@ -17,12 +17,12 @@ from fastapi.responses import JSONResponse
 
 from services.api.asking import MAX_PICTURES, Question, job_of, result_of
 from services.api.auth import Reader
-from services.api.multipart import read_parts
 from services.api.parts import BIGGEST_ID, JobPath, ProjectPath, SystemPart
 from services.api.problems import errors
-from services.api.receiving import FILES_BODY, Gate, boundary, pieces
 from services.api.schemas.predictions import PredictionsOut, UnderWayOut
 from shared.domain import Job, JobId, JobState, ProjectId
+from shared.intake.gate import FILES_BODY, Gate, boundary, pieces
+from shared.intake.multipart import read_parts
 from shared.predicting import Answer, Result
 from shared.predicting import Request as Asked
 from shared.system import System

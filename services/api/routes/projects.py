@@ -8,7 +8,7 @@ from services.api.auth import AnyManager, AnyReader, Manager, Reader
 from services.api.parts import CursorQuery, LimitQuery, ProjectPath, SystemPart, decode_cursor, encode_cursor
 from services.api.problems import errors
 from services.api.schemas.projects import NewProject, ProjectChange, ProjectOut, ProjectPage, ProjectSummary
-from services.api.schemas.settings import changed_settings, new_settings
+from shared.configuring import changed_settings, new_settings
 from shared.db import events, images, projects
 from shared.domain import ProjectId, ProjectState
 from shared.errors import Conflict, Forbidden

@@ -7,11 +7,11 @@ from datetime import datetime
 
 from pydantic import Field
 
-from services.api.ingest import FileResult, FileStatus
 from services.api.predictions import Prediction
 from services.api.schemas.base import NextCursor, Out
 from shared.db.labels import ImageLabel
 from shared.domain import Image, ImageState, LabelSource, Split
+from shared.intake.ingest import FileResult, FileStatus
 
 
 class FileOut(Out):
@@ -95,7 +95,7 @@ class PredictionOut(Out):
             image_id=prediction.image_id,
             class_=names[prediction.best],
             confidence=values[prediction.best],
-            probabilities=dict(zip(names, values, strict=True)),
+            probabilities=dict(zip(names, values, strict=False)),
             checkpoint_id=prediction.checkpoint.id,
             round=prediction.round_number,
             asked=prediction.asked,

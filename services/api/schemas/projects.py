@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
 from services.api.schemas.base import In, Name, NextCursor, Out
-from services.api.schemas.settings import Settings, shown
+from shared.configuring import Settings, shown
 from shared.domain import Class, Project, ProjectState
 
 _EXAMPLE: JsonDict = {

@@ -1,3 +1,7 @@
+-- name: running_s
+-- For how long a job has run, in seconds.
+SELECT extract(epoch FROM clock_timestamp() - started_at)::float8 AS seconds FROM jobs WHERE id = %(id)s;
+
 -- name: insert_job
 -- Asking twice is asking once: the unique key decides.
 INSERT INTO jobs (kind, project_id, round_id, unique_key, payload, trace_id)
@@ -121,3 +125,14 @@ GROUP BY kind, state ORDER BY kind, state;
 -- name: try_sweep_lock
 -- One sweeper at a time, until the end of the transaction.
 SELECT pg_try_advisory_xact_lock(1398228304) AS mine;
+
+-- name: workers
+-- Who was at work lately: of the newest jobs, by worker and kind. Those that only wait are not in the database.
+SELECT worker, kind, count(*) FILTER (WHERE state = 'done') AS done, bool_or(state = 'running') AS busy,
+       max(coalesce(finished_at, lease_until, started_at)) AS seen_at
+FROM (SELECT * FROM jobs ORDER BY id DESC LIMIT 2000) AS newest
+WHERE worker IS NOT NULL AND coalesce(finished_at, lease_until, started_at) > now() - make_interval(hours => %(hours)s)
+GROUP BY worker, kind ORDER BY worker, kind;
+
+-- name: server_version
+SELECT current_setting('server_version') AS version, max(number) AS schema FROM schema_migrations;

@@ -8,6 +8,9 @@ ON CONFLICT (image_id) DO UPDATE SET class_id = excluded.class_id, source = excl
 -- name: delete_label_of
 DELETE FROM labels WHERE annotation_id = %(annotation_id)s;
 
+-- name: is_from
+SELECT EXISTS (SELECT 1 FROM labels WHERE annotation_id = %(annotation_id)s) AS found;
+
 -- name: import_labels
 -- Known labels of images already there, by digest. A human's label is never overwritten, the model's always.
 INSERT INTO labels (image_id, project_id, class_id, source)

@@ -43,3 +43,25 @@ SELECT * FROM classes WHERE project_id = %(project_id)s ORDER BY position;
 
 -- name: class_in_project
 SELECT EXISTS (SELECT 1 FROM classes WHERE id = %(class_id)s AND project_id = %(project_id)s) AS found;
+
+-- name: names
+SELECT id, name FROM projects WHERE id = ANY (%(ids)s::bigint[]);
+
+-- name: class_names
+SELECT id, name FROM classes WHERE id = ANY (%(ids)s::bigint[]);
+
+-- name: set_name
+UPDATE projects SET name = %(name)s WHERE id = %(id)s;
+
+-- name: loosen_classes
+-- Names, places and keys may change hands within a project: first nobody has any.
+UPDATE classes SET name = '…' || id, position = position + 1000000, hotkey = NULL WHERE project_id = %(project_id)s;
+
+-- name: set_classes
+UPDATE classes SET position = c.position, name = c.name, colour = c.colour, hotkey = c.hotkey
+FROM unnest(%(ids)s::bigint[], %(positions)s::int[], %(names)s::text[], %(colours)s::text[], %(hotkeys)s::text[])
+    AS c (id, position, name, colour, hotkey)
+WHERE classes.id = c.id AND classes.project_id = %(project_id)s;
+
+-- name: training_began
+SELECT EXISTS (SELECT 1 FROM rounds WHERE project_id = %(project_id)s AND number >= 1) AS began;

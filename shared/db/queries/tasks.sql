@@ -22,27 +22,34 @@ FROM (
 ON CONFLICT (image_id) WHERE state IN ('open', 'leased') DO NOTHING;
 
 -- name: supersede_open
--- A new selection replaces the questions that nobody holds.
-UPDATE tasks SET state = 'superseded' WHERE project_id = %(project_id)s AND state = 'open' AND kind = 'query';
+-- A new selection replaces the questions that nobody holds, but those that a person wants asked again.
+UPDATE tasks SET state = 'superseded'
+WHERE project_id = %(project_id)s AND state = 'open' AND kind = 'query' AND strategy <> 'asked_again';
 
 -- name: held
 -- What an annotator already holds, so that a reloaded page goes on with it.
 SELECT * FROM tasks
 WHERE project_id = %(project_id)s AND holder = %(user_id)s AND state = 'leased' AND lease_until > clock_timestamp()
+  AND (kind = 'query' OR NOT %(only_queries)s::boolean) AND id <> ALL (%(without)s::bigint[])
 ORDER BY priority, id LIMIT %(count)s;
 
 -- name: lease
 -- The next open tasks, to one annotator. SKIP LOCKED: concurrent annotators take different rows without waiting.
+-- Not what they handed on to others, nor what somebody else wants later.
 WITH next AS (
     SELECT t.id FROM tasks t
     WHERE t.project_id = %(project_id)s AND t.state = 'open'
       AND EXISTS (SELECT 1 FROM projects p WHERE p.id = %(project_id)s AND p.state = 'running')
+      AND (t.reserved_for IS NULL OR t.reserved_for = %(user_id)s OR t.reserved_until < clock_timestamp())
+      AND NOT EXISTS (SELECT 1 FROM passes p WHERE p.task_id = t.id AND p.user_id = %(user_id)s)
+      AND (t.kind = 'query' OR NOT %(only_queries)s::boolean) AND t.id <> ALL (%(without)s::bigint[])
     ORDER BY t.priority, t.id
     LIMIT %(count)s
     FOR UPDATE OF t SKIP LOCKED
 )
 UPDATE tasks SET state = 'leased', holder = %(user_id)s, fence = tasks.fence + 1, leased_at = clock_timestamp(),
-    lease_until = clock_timestamp() + make_interval(secs => %(lease_s)s)
+    lease_until = clock_timestamp() + make_interval(secs => %(lease_s)s),
+    reserved_for = NULL, reserved_until = NULL, suggested = NULL
 FROM next WHERE tasks.id = next.id
 RETURNING tasks.*;
 
@@ -79,14 +86,41 @@ WHERE project_id = %(project_id)s AND id = %(id)s AND fence = %(fence)s AND hold
 RETURNING *;
 
 -- name: skip
--- To the end of the queue; after so many skips it is given up on.
-UPDATE tasks SET skips = skips + 1, lease_until = NULL, holder = NULL,
-    state = CASE WHEN skips + 1 >= %(max_skips)s THEN 'skipped' ELSE 'open' END,
+-- To the end of the queue; after so many skips it is given up on. To want it later oneself is no skip.
+UPDATE tasks SET skips = skips + CASE WHEN %(mine)s::boolean THEN 0 ELSE 1 END, lease_until = NULL, holder = NULL,
+    reserved_for = CASE WHEN %(mine)s::boolean THEN holder END,
+    reserved_until = CASE WHEN %(mine)s::boolean THEN clock_timestamp() + make_interval(secs => %(reserve_s)s) END,
+    state = CASE WHEN skips + 1 >= %(max_skips)s AND NOT %(mine)s::boolean THEN 'skipped' ELSE 'open' END,
     priority = 1 + (SELECT coalesce(max(priority), 0) FROM tasks o
                     WHERE o.project_id = %(project_id)s AND o.state = 'open')
 WHERE project_id = %(project_id)s AND id = %(id)s AND fence = %(fence)s AND holder = %(user_id)s
   AND state IN ('leased', 'open')
 RETURNING *;
+
+-- name: insert_pass
+INSERT INTO passes (task_id, user_id, way, reason) VALUES (%(task_id)s, %(user_id)s, %(way)s, %(reason)s)
+ON CONFLICT (task_id, user_id) DO NOTHING;
+
+-- name: give_up_if_all_passed
+-- Nobody is left who could be asked.
+UPDATE tasks SET state = 'skipped'
+WHERE id = %(id)s AND state = 'open'
+  AND NOT EXISTS (SELECT 1 FROM users u WHERE NOT u.disabled
+                  AND NOT EXISTS (SELECT 1 FROM passes p WHERE p.task_id = %(id)s AND p.user_id = u.id))
+RETURNING *;
+
+-- name: list_passes
+-- What people could not tell, the newest first.
+SELECT p.task_id, p.reason, p.created_at, t.image_id, u.username AS by_name, t.state
+FROM passes p JOIN tasks t ON t.id = p.task_id JOIN users u ON u.id = p.user_id
+WHERE t.project_id = %(project_id)s AND p.way = 'cannot_tell'
+ORDER BY p.created_at DESC LIMIT %(limit)s;
+
+-- name: note_suggested
+-- The holder is being shown what the model thinks.
+UPDATE tasks SET suggested = shown.class_id
+FROM unnest(%(ids)s::bigint[], %(fences)s::int[], %(class_ids)s::bigint[]) AS shown (id, fence, class_id)
+WHERE tasks.id = shown.id AND tasks.fence = shown.fence AND tasks.holder = %(user_id)s AND tasks.state = 'leased';
 
 -- name: take_back
 -- An answered task returns to the annotator who answered it.
@@ -96,8 +130,10 @@ WHERE id = %(id)s AND state = 'done' AND holder = %(user_id)s
 RETURNING *;
 
 -- name: insert_annotation
-INSERT INTO annotations (task_id, image_id, project_id, user_id, class_id, idempotency_key, fence, duration_ms)
-VALUES (%(task_id)s, %(image_id)s, %(project_id)s, %(user_id)s, %(class_id)s, %(key)s, %(fence)s, %(duration_ms)s)
+INSERT INTO annotations (task_id, image_id, project_id, user_id, class_id, idempotency_key, fence, duration_ms,
+                         suggested)
+VALUES (%(task_id)s, %(image_id)s, %(project_id)s, %(user_id)s, %(class_id)s, %(key)s, %(fence)s, %(duration_ms)s,
+        %(suggested)s)
 RETURNING *;
 
 -- name: annotation_by_key
@@ -105,7 +141,7 @@ SELECT * FROM annotations WHERE user_id = %(user_id)s AND idempotency_key = %(ke
 
 -- name: last_annotations
 SELECT * FROM annotations
-WHERE project_id = %(project_id)s AND user_id = %(user_id)s AND undone_at IS NULL
+WHERE project_id = %(project_id)s AND user_id = %(user_id)s AND undone_at IS NULL AND id < %(before)s
 ORDER BY id DESC LIMIT %(limit)s;
 
 -- name: undo_annotation
@@ -121,7 +157,8 @@ FROM tasks WHERE project_id = %(project_id)s AND state IN ('open', 'leased');
 -- name: count_kept
 -- Live tasks that a new selection leaves as they are.
 SELECT count(*) AS kept FROM tasks
-WHERE project_id = %(project_id)s AND (state = 'leased' OR (state = 'open' AND kind <> 'query'));
+WHERE project_id = %(project_id)s
+  AND (state = 'leased' OR (state = 'open' AND (kind <> 'query' OR strategy = 'asked_again')));
 
 -- name: was_asked
 -- Superseded questions were replaced before anybody was asked. Each part has an index of its own.

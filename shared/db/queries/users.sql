@@ -49,3 +49,9 @@ SELECT * FROM api_keys ORDER BY id;
 
 -- name: any_user
 SELECT EXISTS (SELECT FROM users) AS found;
+
+-- name: names
+SELECT id, display_name FROM users WHERE id = ANY (%(ids)s::bigint[]);
+
+-- name: add_first
+SELECT add_first_user(%(username)s, %(display_name)s, %(password_hash)s) AS id;

@@ -6,17 +6,16 @@
  */
 
 import { Unreachable, post } from "./http.js";
+import { AWAY_MS, Leases } from "./leases.js";
 
 const AHEAD = 5;
-const REFILL_BELOW = 4;
+/** So many are taken along by who expects to be without a connection. */
+export const ALONG = 60;
 const ASK_AGAIN_MS = 2_000;
-const MOST_AT_ONCE = 50;
-/** After so long without a key or a touch the leases are left to lapse, so that others get the images. */
-const AWAY_MS = 15 * 60_000;
+const MOST_AT_ONCE = 100;
 const LOAD_TRIES = 4;
 
 const nameOf = (task) => `${task.task_id}:${task.fence}`;
-const leaseOf = ({ task_id, fence }) => ({ task_id, fence });
 
 export class Keeper {
   /**
@@ -26,16 +25,17 @@ export class Keeper {
    */
   constructor(project, leaseSeconds, outbox, events) {
     this.base = `/v1/projects/${project}/leases`;
-    this.remembered = `winnow.leases.${project}`;
+    this.leases = new Leases(project);
     this.outbox = outbox;
     this.events = events;
     this.queue = [];
-    this.done = new Set(outbox.entries.map(nameOf)); // answered before this page was opened, perhaps not yet sent
+    this.ahead = AHEAD;
+    this.done = new Set(outbox.leases.map(nameOf)); // answered before this page was opened, perhaps not yet sent
     this.asking = false;
     this.lastSeen = Date.now();
     setInterval(() => this.#renewUnlessAway(), (leaseSeconds * 1000) / 3);
     addEventListener("online", () => this.fill());
-    addEventListener("pagehide", () => this.#release());
+    addEventListener("pagehide", () => this.leases.leave(this.queue));
     addEventListener("pageshow", (event) => event.persisted && location.reload());
     document.addEventListener("visibilitychange", () => !document.hidden && this.renew());
   }
@@ -44,11 +44,22 @@ export class Keeper {
     return this.queue[0] ?? null;
   }
 
-  /** Begin. The page that was here before in this tab may have had no time to give its tasks back. */
+  /** How many are held whose images are there, the one on show included. */
+  get ready() {
+    return this.queue.filter((task) => task.look === "ready").length;
+  }
+
   async start() {
-    const left = JSON.parse(sessionStorage.getItem(this.remembered) ?? "[]");
-    sessionStorage.removeItem(this.remembered);
-    if (left.length) await post(`${this.base}/release`, { leases: left }).catch(() => {});
+    await this.leases.giveBackRemembered();
+    await this.fill();
+  }
+
+  /** Hold many, or the usual few: those that are too many are given back. */
+  async takeAlong(many) {
+    this.ahead = many ? ALONG : AHEAD;
+    const surplus = this.queue.splice(this.ahead + 1);
+    for (const task of surplus) this.done.add(nameOf(task));
+    if (surplus.length) await this.leases.giveBack(surplus);
     await this.fill();
   }
 
@@ -74,14 +85,18 @@ export class Keeper {
     this.events.changed();
   }
 
+  get #isShort() {
+    return this.queue.length < Math.ceil(0.8 * this.ahead);
+  }
+
   /** Ask for tasks if few are left, and go on asking while there are none. */
   async fill() {
-    if (this.asking || this.queue.length >= REFILL_BELOW) return;
+    if (this.asking || !this.#isShort) return;
     clearTimeout(this.again);
     this.asking = true;
     try {
       // The service hands out first what is held already, and that includes what is answered but not yet sent.
-      const wanted = Math.min(AHEAD + 1 + this.outbox.size, MOST_AT_ONCE);
+      const wanted = Math.min(this.ahead + 1 + this.outbox.leases.length, MOST_AT_ONCE);
       const mark = this.events.mark();
       this.#take(await post(this.base, { count: wanted }), mark);
     } catch (error) {
@@ -90,17 +105,15 @@ export class Keeper {
     } finally {
       this.asking = false;
     }
-    if (this.queue.length < REFILL_BELOW) this.again = setTimeout(() => this.fill(), ASK_AGAIN_MS);
+    if (this.#isShort) this.again = setTimeout(() => this.fill(), ASK_AGAIN_MS);
   }
 
   async renew() {
-    const asked = [...this.queue, ...this.outbox.entries].map(leaseOf);
+    const asked = [...this.queue, ...this.outbox.leases];
     if (!asked.length) return this.fill();
-    const result = await post(`${this.base}/renew`, { leases: asked }).catch(() => null);
-    if (!result?.ok) return undefined;
-    const held = new Set(result.data.held);
-    const gone = new Set(asked.filter((one) => !held.has(one.task_id)).map(nameOf));
-    const kept = this.queue.filter((one) => !gone.has(nameOf(one)));
+    const gone = await this.leases.renew(asked);
+    if (!gone) return undefined;
+    const kept = this.queue.filter((one) => !gone.has(one.task_id));
     const lost = this.queue.length - kept.length;
     if (lost) {
       this.queue = kept;
@@ -123,7 +136,7 @@ export class Keeper {
     const known = this.queue.find((one) => one.task_id === task.task_id);
     if (known) {
       known.fence = task.fence;
-    } else if (!this.done.has(nameOf(task)) && !this.outbox.holds(task.task_id, task.fence)) {
+    } else if (!this.done.has(nameOf(task)) && !this.outbox.leases.some((one) => nameOf(one) === nameOf(task))) {
       this.queue.push(withPicture(task, this.events.changed));
     }
   }
@@ -131,21 +144,10 @@ export class Keeper {
   #renewUnlessAway() {
     if (Date.now() - this.lastSeen < AWAY_MS) this.renew();
   }
-
-  /**
-   * The page is being left. If it is only reloaded, the new page may ask before this has arrived: so it is left a
-   * note to give the same leases back first, after which this, being late, changes nothing.
-   */
-  #release() {
-    const leases = this.queue.map(leaseOf);
-    if (!leases.length) return;
-    sessionStorage.setItem(this.remembered, JSON.stringify(leases));
-    navigator.sendBeacon(`${this.base}/release`, new Blob([JSON.stringify({ leases })], { type: "application/json" }));
-  }
 }
 
 /** The task with `picture`, an image element, and `look`: "loading", "ready" to be shown at once, or "broken". */
-function withPicture(task, changed) {
+export function withPicture(task, changed) {
   if (task.picture) return task;
   const kept = { ...task, look: "loading" };
   load(kept, changed, 1);

@@ -1,84 +1,105 @@
 /** The labelling page: one image, one key, the next image. */
 
-import { byId, count, embedded, make, setMeter, show } from "./dom.js";
-import { Unreachable, post, signInPath } from "./http.js";
-import { Keeper } from "./keeper.js";
+import { FlagNote, PassOn } from "./asking.js";
+import { Clock } from "./clock.js";
+import { afterPaint, byId, count, embedded, show } from "./dom.js";
+import { Guide } from "./guide.js";
+import { Unreachable, post } from "./http.js";
+import { ALONG, Keeper } from "./keeper.js";
 import { listen } from "./keys.js";
+import { Light } from "./light.js";
+import { LookBack } from "./lookback.js";
+import { announce, flash, onPress, toast } from "./notices.js";
 import { Outbox } from "./outbox.js";
+import { BROKEN, OFFLINE, SENDING, SIGNED_OUT, STARTING, describe, showPause } from "./pause.js";
 import { Recent } from "./recent.js";
+import { ClassSearch } from "./search.js";
 import { Stage } from "./stage.js";
+import { Tally } from "./tally.js";
 
 const page = embedded("page");
 const names = new Map(page.classes.map((one) => [one.id, one.name]));
-const PACE_OVER = 20;
-const PACE_AFTER_MS = 10_000;
-const PAUSE_MS = 60_000;
-const TOAST_MS = 4_000;
+const percent = (share) => `${Math.round(100 * share)}%`;
 
+const clock = new Clock();
 const stage = new Stage(byId("canvas"));
-const recent = new Recent(byId("recent"), byId("recent-list"), page.classes, takeBack);
-const outbox = new Outbox(page.project, page.user, {
+const light = new Light(page.project, byId("canvas"), stage);
+const guide = new Guide(page.project, page.classes);
+const recent = new Recent(page.project, byId("recent"), byId("recent-list"), page.classes, takeBack);
+const lookBack = new LookBack(recent, () => draw());
+const outbox = await Outbox.open(page.project, page.user, {
   changed: onOutboxChanged,
   sent: (entry, data) => recent.recorded(entry.key, data.annotation_id),
   refused: onRefused,
   signedOut: onSignedOut,
 });
+const tally = new Tally(outbox, clock);
 const keeper = new Keeper(page.project, page.lease_seconds, outbox, {
   changed: () => draw(),
-  mark: () => moves,
-  progress: onProgress,
-  waiting: (waiting) => (why = describe(waiting)),
+  mark: () => tally.moves,
+  progress: (news, mark) => tally.learn(news, mark),
+  waiting: (waiting) => (why = describe(waiting, page.project)),
   unreachable: () => (why = OFFLINE),
   signedOut: onSignedOut,
   failed: (detail) => (why = { title: "Something is wrong", text: detail }),
   lost: (lost) => toast(`${count(lost, "image")} went to somebody else, as nobody was here.`),
 });
-
-const STARTING = { title: "", text: "" };
-const OFFLINE = { title: "No connection", text: "Your answers are kept here. This page goes on when the connection is back." };
-const SENDING = { title: "Sending your last answers", text: "The next images follow." };
-const BROKEN = { title: "This image can't be shown", text: "Skip it to go on." };
-const SIGNED_OUT = {
-  title: "You were signed out",
-  text: "Nothing is lost: sign in again and your answers are sent.",
-  action: () => make("a", { class: "button primary", href: signInPath(), text: "Sign in" }),
-};
+const passOn = new PassOn(skip);
+const flagNote = new FlagNote(flag);
+const search = new ClassSearch(page.classes, (classId) => answer(classId));
 
 let why = STARTING;
-let shownAt = performance.now();
 let shown = null;
-let answered = 0;
-let progress = null;
-let answeredSince = 0;
-let moves = 0;
-let answerTimes = [];
 let busy = false;
 
 // What the annotator does
 
 function answer(classId) {
-  if (!isAnswerable()) return;
-  flash(byId("classes").querySelector(`[data-class="${classId}"]`));
+  if (lookBack.current) return change(classId);
+  if (busy || keeper.current?.look !== "ready" || shown !== keeper.current) return undefined;
+  flash(buttonOf(classId));
   const { task_id, fence, image, lease_until, picture, look } = keeper.shift();
-  const duration_ms = Math.round(performance.now() - shownAt);
-  const entry = outbox.add({ kind: "answer", task_id, fence, image, lease_until, class_id: classId, duration_ms });
+  const entry = outbox.add({ kind: "answer", task_id, fence, image, lease_until, class_id: classId, duration_ms: clock.lap() });
   recent.add({ ...entry, picture, look });
-  tally(1);
-  answerTimes = [...answerTimes, performance.now()].slice(-PACE_OVER);
+  tally.add(1);
   announce(`${names.get(classId)}.`);
-  goOn();
+  return goOn();
 }
 
-function skip() {
-  if (busy || !keeper.current || keeper.current.look === "loading") return;
+/** Another class for the answer that is looked back at. */
+function change(classId) {
+  const past = lookBack.current;
+  if (busy || past.class_id === classId) return;
+  flash(buttonOf(classId));
+  const { key, kind, task_id, fence, image, lease_until, duration_ms } = past;
+  const unsent = kind === "answer" && outbox.withdraw(key);
+  const entry = unsent
+    ? outbox.add({ kind, task_id, fence, image, lease_until, class_id: classId, duration_ms })
+    : outbox.add({ kind: "change", annotation_id: past.annotation_id, of: past.annotation_id ? null : key, class_id: classId, before: past.class_id });
+  Object.assign(past, { key: entry.key, kind: entry.kind, class_id: classId, annotation_id: undefined });
+  recent.draw();
+  announce(`Changed to ${names.get(classId)}.`);
+  draw();
+}
+
+function skip(way = "later", reason = "") {
+  if (lookBack.current) return lookBack.leave();
+  if (busy || !keeper.current || keeper.current.look === "loading") return undefined;
   flash(byId("skip"));
   const { task_id, fence } = keeper.shift();
-  outbox.add({ kind: "skip", task_id, fence });
-  announce("Skipped.");
-  goOn();
+  outbox.add({ kind: "skip", task_id, fence, way, reason });
+  announce(way === "later" ? "Skipped." : "Passed on.");
+  return goOn();
 }
 
-const undo = () => takeBack(recent.newest);
+function flag(note) {
+  const on = lookBack.current ?? keeper.current;
+  if (!on) return;
+  outbox.add({ kind: "flag", image_id: on.image.id, note });
+  toast("Flagged for whoever leads the project.");
+}
+
+const undo = () => takeBack(lookBack.current ?? recent.newest);
 
 /** Bring an answered image back; without `chosen` the newest that the service knows of. */
 async function takeBack(chosen) {
@@ -90,8 +111,8 @@ async function takeBack(chosen) {
     const task = await undone(chosen);
     if (task) {
       if (chosen) recent.remove(chosen.key);
-      tally(-1);
-      answerTimes.pop();
+      lookBack.leave();
+      tally.remove(1);
       keeper.putFirst(task);
       announce(chosen ? `${names.get(chosen.class_id)} taken back.` : "Answer taken back.");
     }
@@ -103,7 +124,7 @@ async function takeBack(chosen) {
 
 /** The task of an answer that was taken back, or null with a word to the annotator. */
 async function undone(chosen) {
-  if (chosen && outbox.withdraw(chosen.key)) return chosen;
+  if (chosen?.kind === "answer" && outbox.withdraw(chosen.key)) return chosen;
   if (chosen && outbox.has(chosen.key)) await outbox.attemptEnded();
   if (chosen && outbox.has(chosen.key)) {
     toast("That answer is being sent. Take it back when the connection is there again.");
@@ -114,7 +135,7 @@ async function undone(chosen) {
     if (result.ok) return result.data.task;
     if (result.status === 401) onSignedOut();
     else toast(result.data.detail ?? "That answer can't be taken back.");
-    if (chosen && result.status === 409) recent.remove(chosen.key);
+    if (chosen && result.status === 409 && chosen.kind === "answer") recent.remove(chosen.key);
   } catch (error) {
     if (!(error instanceof Unreachable)) throw error;
     toast("Taking back needs the connection. Try again in a moment.");
@@ -122,163 +143,137 @@ async function undone(chosen) {
   return null;
 }
 
+/** What the model thinks: asked for only now, and from now on the answer says that it was seen. */
+async function suggest() {
+  const task = keeper.current;
+  if (!page.suggestions || lookBack.current || task?.look !== "ready" || task.thought) return;
+  try {
+    const result = await post(`/v1/projects/${page.project}/tasks/${task.task_id}/suggestion`, { fence: task.fence });
+    if (!result.ok) return toast(result.data.detail ?? "There is no suggestion.");
+    const thought = result.data.suggestion;
+    task.thought = thought ? `The model says ${names.get(thought.class_id)}, ${percent(thought.confidence)} sure` : "The model has no suggestion for this image";
+    announce(task.thought);
+    draw();
+  } catch (error) {
+    if (!(error instanceof Unreachable)) throw error;
+    toast("A suggestion needs the connection.");
+  }
+  return undefined;
+}
+
+async function takeAlong() {
+  const many = keeper.ahead !== ALONG;
+  byId("along").setAttribute("aria-pressed", String(many));
+  await keeper.takeAlong(many);
+  draw();
+}
+
 function goOn() {
   why = outbox.size ? SENDING : STARTING;
   draw();
-  keeper.fill();
+  afterPaint(() => keeper.fill());
 }
-
-const isAnswerable = () => !busy && keeper.current?.look === "ready" && shown === keeper.current;
 
 // What is shown
 
 function draw() {
-  const task = keeper.current;
+  const past = lookBack.current;
+  const task = past ?? keeper.current;
   const ready = task?.look === "ready";
-  if (ready && task !== shown) {
-    shownAt = performance.now();
+  if (ready && !past && task !== shown) {
+    clock.begin();
     shown = task;
   }
+  clock.hold(past !== null);
   stage.show(ready ? task.picture : null);
   byId("stage").setAttribute("aria-busy", String(!ready));
   byId("stage").classList.toggle("loading", task?.look === "loading");
   if (task?.look === "broken") showPause(BROKEN);
   else if (task) show(byId("pause"), false);
   else showPause(why);
-  for (const button of byId("classes").children) button.disabled = !ready || busy;
-  byId("skip").disabled = !task || busy;
-  byId("answered").textContent = answered.toLocaleString();
-  byId("pace").textContent = pace();
-  drawProgress();
-  showSent();
-}
-
-function showPause({ title, text, fine = "", share = null, action = null }) {
-  show(byId("pause"), title !== "");
-  byId("pause-title").textContent = title;
-  byId("pause-text").textContent = text;
-  byId("pause-fine").textContent = fine;
-  setMeter(byId("pause-meter"), share);
-  byId("pause-action").replaceChildren(...(action ? [action()] : []));
-}
-
-/** Why there is no image, with the time at which one returns as it is on this clock. */
-function describe(waiting) {
-  if (!waiting) return SENDING;
-  const parts = [waiting.what];
-  if (waiting.held && waiting.next_return) {
-    const time = new Date(waiting.next_return).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-    parts.push(`${count(waiting.held, "image")} ${waiting.held === 1 ? "is" : "are"} with others; the next returns by ${time}.`);
+  for (const button of byId("classes").children) {
+    button.disabled = !ready || busy;
+    button.classList.toggle("given", Number(button.dataset.class) === past?.class_id);
   }
-  const finished = waiting.reason === "finished";
-  return {
-    title: finished ? "All done. Thank you." : "Nothing to label just now",
-    text: parts.filter(Boolean).join(" "),
-    fine: finished ? "" : "This page goes on by itself.",
-    share: waiting.progress,
-    action: () => make("a", { class: "button", href: `/projects/${page.project}`, text: "See the project" }),
-  };
+  byId("skip").disabled = !keeper.current || busy;
+  drawRibbon(past, task);
+  byId("along-text").textContent = keeper.ahead === ALONG ? `${count(keeper.ready, "image")} here` : `Take ${ALONG} along`;
+  tally.draw();
 }
 
-/** `asked`: what `moves` was when the service was asked. Its count is behind if an answer was on its way since. */
-function onProgress(news, asked) {
-  if (asked === moves && !outbox.size) answered = news.answered_by_me;
-  const sameStep = progress && ["round", "step", "total"].every((key) => progress[key] === news[key]);
-  progress = sameStep ? { ...news, done: Math.max(news.done, progress.done + answeredSince) } : news;
-  answeredSince = 0;
+/** The line above the image: what is looked back at, or what the model thinks. */
+function drawRibbon(past, task) {
+  const ago = past && (lookBack.ago === 1 ? "Your last answer" : `${lookBack.ago} answers ago`);
+  const text = past ? `${ago}: ${names.get(past.class_id)}. A class changes it, → goes on.` : task?.thought;
+  show(byId("ribbon"), Boolean(text));
+  byId("ribbon").textContent = text ?? "";
 }
 
-function drawProgress() {
-  if (!progress) return;
-  const counted = progress.unit === "labels" && progress.total !== null;
-  const done = counted ? Math.max(0, Math.min(progress.total, progress.done + answeredSince)) : null;
-  const step = counted ? `${done.toLocaleString()} of ${progress.total.toLocaleString()}` : progress.step;
-  byId("round-text").textContent = [progress.round === null ? "" : `Round ${progress.round}`, step].filter(Boolean).join(" · ");
-  setMeter(byId("round-meter"), counted ? done / progress.total : progress.share);
-}
-
-/** One answer more, or one less. */
-function tally(change) {
-  answered = Math.max(0, answered + change);
-  answeredSince += change;
-  moves += 1;
-}
-
-function pace() {
-  const times = answerTimes.filter((at) => performance.now() - at < PAUSE_MS);
-  if (times.length < 5) return "";
-  const took = times.at(-1) - times[0];
-  return took > PACE_AFTER_MS ? ` · ${Math.round(((times.length - 1) * 60_000) / took)} a minute` : "";
-}
-
-function showSent() {
-  const waiting = outbox.size;
-  const line = byId("sent");
-  line.classList.toggle("late", waiting > 2);
-  line.textContent = waiting ? `${count(waiting, "answer")} waiting to be sent` : answered ? "Every answer is saved" : "";
-}
-
-let toastTimer;
-function toast(text) {
-  const line = byId("toast");
-  line.textContent = text;
-  show(line, true);
-  clearTimeout(toastTimer);
-  toastTimer = setTimeout(() => show(line, false), TOAST_MS);
-}
-
-const announce = (text) => (byId("announcer").textContent = text);
-
-function flash(button) {
-  if (!button) return;
-  button.classList.remove("pressed");
-  requestAnimationFrame(() => button.classList.add("pressed"));
-  setTimeout(() => button.classList.remove("pressed"), 180);
-}
+const buttonOf = (classId) => byId("classes").querySelector(`[data-class="${classId}"]`);
 
 // What the service says
 
 function onOutboxChanged() {
-  moves += 1;
-  showSent();
+  tally.moves += 1;
+  tally.drawSent();
 }
 
 function onRefused(entry, status, detail) {
   if (entry.kind === "skip") return; // it went to somebody else meanwhile, which is what was wanted
-  recent.remove(entry.key);
-  tally(-1);
-  toast(status === 409 ? "One answer came too late: the image had gone to somebody else." : `One answer was refused: ${detail}`);
+  if (entry.kind === "flag") {
+    toast(`The flag was refused: ${detail}`);
+  } else if (entry.kind === "change") {
+    const past = recent.find(entry.key);
+    if (past) past.class_id = entry.before;
+    recent.draw();
+    toast("That answer could not be changed: somebody has decided on the image since.");
+  } else {
+    recent.remove(entry.key);
+    tally.remove(1);
+    toast(status === 409 ? "One answer came too late: the image had gone to somebody else." : `One answer was refused: ${detail}`);
+  }
   draw();
 }
 
 function onSignedOut() {
   why = SIGNED_OUT;
   keeper.queue = [];
+  lookBack.leave();
   draw();
 }
 
 // Beginning
 
-for (const entry of outbox.entries.filter((one) => one.kind === "answer")) recent.add({ ...entry });
-answered = outbox.entries.filter((one) => one.kind === "answer").length;
+const unsent = outbox.entries.filter((one) => one.kind === "answer");
+for (const entry of unsent) recent.add({ ...entry });
+tally.answered = unsent.length;
 
-for (const button of byId("classes").children) {
-  button.addEventListener("click", () => {
-    const byPointer = !button.matches(":focus-visible");
-    answer(Number(button.dataset.class));
-    if (byPointer) button.blur(); // so that Space goes on meaning skip
-  });
-}
-for (const [id, action] of [["undo", undo], ["skip", skip]]) {
-  byId(id).addEventListener("click", () => {
-    if (!byId(id).matches(":focus-visible")) byId(id).blur();
-    action();
-  });
-}
+for (const button of byId("classes").children) onPress(button, () => answer(Number(button.dataset.class)));
+const open = (dialog) => () => keeper.current && dialog.open();
 const help = () => byId("help").showModal();
-byId("help-button").addEventListener("click", help);
-byId("help").addEventListener("close", () => document.activeElement?.blur());
-listen(page.classes, { answer, undo, skip, help });
+const presses = {
+  undo, suggest, help, skip: () => skip(), pass: open(passOn), flagged: open(flagNote), along: takeAlong,
+  search: () => search.open(), guide: () => guide.toggle(), light: () => light.toggle(),
+  closer: () => stage.zoom(1), farther: () => stage.zoom(-1), turn: () => stage.turn(), reset: () => stage.reset(),
+  older: () => lookBack.older(), newer: () => lookBack.newer(),
+};
+for (const button of document.querySelectorAll("[data-press]")) onPress(button, presses[button.dataset.press]);
+for (const dialog of document.querySelectorAll("dialog")) dialog.addEventListener("close", () => document.activeElement?.blur());
+listen(
+  page.classes,
+  answer,
+  {
+    Backspace: undo, " ": presses.skip, "shift+ ": presses.pass, f: presses.flagged, "/": presses.search, "?": help,
+    s: suggest, g: presses.guide, o: takeAlong, l: presses.light, i: () => light.invert(), p: () => light.pixels(),
+    b: () => light.step("brightness", 1), "shift+b": () => light.step("brightness", -1),
+    c: () => light.step("contrast", 1), "shift+c": () => light.step("contrast", -1),
+    "+": presses.closer, "=": presses.closer, "-": presses.farther, r: presses.turn, z: presses.reset,
+    "shift+ArrowLeft": () => stage.move(-1, 0), "shift+ArrowRight": () => stage.move(1, 0),
+    "shift+ArrowUp": () => stage.move(0, -1), "shift+ArrowDown": () => stage.move(0, 1),
+    ArrowLeft: presses.older, ArrowRight: presses.newer, Escape: () => lookBack.leave(),
+  },
+  ["b", "shift+b", "c", "shift+c", "+", "=", "-", "shift+ArrowLeft", "shift+ArrowRight", "shift+ArrowUp", "shift+ArrowDown"],
+);
 for (const kind of ["keydown", "pointerdown"]) addEventListener(kind, () => keeper.seen(), { capture: true });
 draw();
 keeper.start();

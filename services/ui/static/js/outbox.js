@@ -1,47 +1,69 @@
 /**
- * Answers on their way to the service.
+ * What annotators said, on its way to the service.
  *
- * Every answer is kept in localStorage, under a key of its own, until the service has taken or refused it: neither a
- * reload nor a lost connection loses one. They are sent in order, one at a time. Sending one twice is harmless, since
- * the service knows it by its idempotency key.
+ * Everything is kept on disk, under a key of its own, until the service has taken or refused it: neither a reload nor a
+ * lost connection loses any. It is sent in order, one request at a time. Sending something twice is harmless, since the
+ * service knows it by its idempotency key.
+ *
+ * An entry has a `kind`: `answer`, `answers` (many at once), `skip`, `flag`, or `change` (of an answer given before).
  */
 
+import { afterPaint } from "./dom.js";
 import { Unreachable, post } from "./http.js";
+import { Kept } from "./kept.js";
 
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 10_000;
 
 /** 128 random bits. crypto.randomUUID is missing on pages that came over plain HTTP. */
-function newKey() {
+export function newKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+const answersIn = (entry) => (entry.kind === "answers" ? entry.answers.length : 1);
+
 export class Outbox {
   /**
-   * `events` gets `changed()`, `sent(entry, data)`, `refused(entry, status, detail)` and `signedOut()`.
+   * With what is still to be sent from before. `events` gets `changed()`, `sent(entry, data)`,
+   * `refused(entry, status, detail)` and `signedOut()`.
    */
-  constructor(project, user, events) {
+  static async open(project, user, events) {
+    const kept = new Kept(`winnow.outbox.${user}.${project}.`);
+    return new Outbox(project, kept, await kept.load(), events);
+  }
+
+  constructor(project, kept, entries, events) {
     this.base = `/v1/projects/${project}`;
-    this.prefix = `winnow.outbox.${user}.${project}.`;
+    this.kept = kept;
     this.events = events;
-    this.entries = this.#load();
+    this.entries = entries.sort((a, b) => a.at - b.at);
+    for (const entry of this.entries) entry.attempted ||= entry.recovered;
     this.wait = FIRST_WAIT_MS;
     this.sending = null;
     addEventListener("online", () => this.#sendSoon(0));
-    this.#sendSoon(0);
+    setTimeout(() => this.#send(), 0);
   }
 
+  /** How many answers, skips and flags wait. */
   get size() {
-    return this.entries.length;
+    return this.entries.reduce((sum, entry) => sum + answersIn(entry), 0);
   }
 
-  /** Take an answer (`kind: "answer"`) or a skip (`kind: "skip"`); returns it with its key. */
+  /** The leases that what waits was given under. */
+  get leases() {
+    return this.entries
+      .flatMap((entry) => (entry.kind === "answers" ? entry.answers : [entry]))
+      .filter((one) => one.task_id && one.fence !== undefined)
+      .map(({ task_id, fence }) => ({ task_id, fence }));
+  }
+
+  /** Take something to be sent; returns it with its key. */
   add(entry) {
     const kept = { ...entry, key: newKey(), at: Date.now(), attempted: false };
     this.entries.push(kept);
-    this.#save(kept);
+    this.kept.save(kept);
     this.events.changed();
-    this.#sendSoon(0);
+    afterPaint(() => this.#sendSoon(0));
     return kept;
   }
 
@@ -65,11 +87,6 @@ export class Outbox {
     await this.sending;
   }
 
-  /** Whether this lease was answered here and not yet sent. */
-  holds(taskId, fence) {
-    return this.entries.some((one) => one.task_id === taskId && one.fence === fence);
-  }
-
   #sendSoon(delay) {
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.#send(), delay);
@@ -88,7 +105,7 @@ export class Outbox {
   /** Send one; true if the next may follow. */
   async #attempt(entry) {
     entry.attempted = true;
-    this.#save(entry);
+    this.kept.save(entry);
     let result;
     try {
       result = await this.#deliver(entry);
@@ -102,17 +119,39 @@ export class Outbox {
     }
     if (result.status === 429 || result.status >= 500) return this.#later();
     this.wait = FIRST_WAIT_MS;
-    this.#forget(entry);
-    if (result.ok) this.events.sent(entry, result.data);
-    else this.events.refused(entry, result.status, result.data.detail ?? "");
+    this.#settle(entry, result);
     return true;
   }
 
+  #settle(entry, result) {
+    const following = this.entries.filter((one) => one.of === entry.key);
+    if (result.ok) {
+      for (const one of following) one.annotation_id = result.data.annotation_id;
+      for (const one of following) this.kept.save(one);
+    } else {
+      for (const one of following) this.#forget(one); // the answer that it would change is not recorded
+    }
+    this.#forget(entry);
+    if (result.ok) this.events.sent(entry, result.data);
+    else this.events.refused(entry, result.status, result.data.detail ?? "");
+  }
+
   #deliver(entry) {
+    const key = { "Idempotency-Key": entry.key };
     const task = `${this.base}/tasks/${entry.task_id}`;
-    if (entry.kind === "skip") return post(`${task}/skip`, { fence: entry.fence });
     const { fence, class_id, duration_ms } = entry;
-    return post(`${task}/annotation`, { fence, class_id, duration_ms }, { "Idempotency-Key": entry.key });
+    switch (entry.kind) {
+      case "skip":
+        return post(`${task}/skip`, { fence, way: entry.way, reason: entry.reason });
+      case "flag":
+        return post(`${this.base}/flags`, { image_id: entry.image_id, note: entry.note }, key);
+      case "change":
+        return post(`${this.base}/annotations/${entry.annotation_id}/change`, { class_id }, key);
+      case "answers":
+        return post(`${this.base}/answers`, { answers: entry.answers });
+      default:
+        return post(`${task}/annotation`, { fence, class_id, duration_ms }, key);
+    }
   }
 
   #later() {
@@ -124,30 +163,7 @@ export class Outbox {
 
   #forget(entry) {
     this.entries = this.entries.filter((one) => one.key !== entry.key);
-    this.#storage((kept) => kept.removeItem(this.prefix + entry.key));
+    this.kept.forget(entry.key);
     this.events.changed();
-  }
-
-  #save(entry) {
-    this.#storage((kept) => kept.setItem(this.prefix + entry.key, JSON.stringify(entry)));
-  }
-
-  #load() {
-    const found = [];
-    this.#storage((kept) => {
-      for (const name of Object.keys(kept)) {
-        if (name.startsWith(this.prefix)) found.push(JSON.parse(kept.getItem(name)));
-      }
-    });
-    return found.sort((a, b) => a.at - b.at);
-  }
-
-  /** Without storage (a private window, a full disk) answers are kept for as long as the page lives. */
-  #storage(use) {
-    try {
-      use(localStorage);
-    } catch (error) {
-      console.warn("answers can't be kept in this browser", error);
-    }
   }
 }

@@ -1,4 +1,4 @@
-"""How a project's settings look over HTTP, and the bounds within which they are taken."""
+"""How a project's settings look at every door, and the bounds within which they are taken."""
 
 from __future__ import annotations
 
@@ -178,6 +178,12 @@ class Settings(BaseModel):
     lease_seconds: Annotated[
         int, Field(ge=10, le=86_400, description="How long an annotator may hold a task without a sign of life.")
     ] = _DEFAULTS.lease_seconds
+    suggestions: Annotated[
+        bool,
+        Field(
+            description="Whether annotators may reveal the model's suggestion. It sways them; who saw it is recorded."
+        ),
+    ] = _DEFAULTS.suggestions
 
 
 def new_settings(given: Settings) -> ProjectSettings:
@@ -198,6 +204,12 @@ def changed_settings(present: ProjectSettings, given: Settings, *, sealed: bool)
     if sealed and fixed:
         raise Conflict(f"{', '.join(fixed)} can't change any more: images were prepared with the present value")
     return _checked(changed)
+
+
+def fixed(settings: ProjectSettings) -> frozenset[str]:
+    """The settings that can't change once images are sealed; of ``train_mode``, whether it reads features."""
+    made_of_arch = {"arch"} if settings.on_features else set()
+    return frozenset(_prepared(settings).keys() - {"arch", "train_mode"} | made_of_arch)
 
 
 def _prepared(settings: ProjectSettings) -> dict[str, Any]:

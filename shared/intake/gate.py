@@ -11,12 +11,11 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import anyio
-from fastapi import Request
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
-from services.api.multipart import boundary_of
 from shared.errors import Invalid, Retryable
+from shared.intake.multipart import boundary_of
 from shared.web import Problem
 
 SILENCE_S = 60.0

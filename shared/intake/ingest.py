@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from services.api.budget import MemoryBudget
-from services.api.multipart import Part
 from shared.db import images, labels, projects
 from shared.domain import ClassId, Image, ImageId, NewImage, ProjectId, Split
 from shared.errors import Invalid, NotFound, Retryable, WinnowError
 from shared.imaging import ImageInfo, decode, decode_cost, inspect, render_for_browser
+from shared.intake.budget import MemoryBudget
+from shared.intake.multipart import Part
 from shared.metrics import IMAGES_INGESTED
 from shared.store.base import image_key, view_key
 from shared.system import System

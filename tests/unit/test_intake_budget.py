@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from services.api.budget import MemoryBudget
 from shared.errors import Invalid
 from shared.imaging import ImageInfo, decode_cost
+from shared.intake.budget import MemoryBudget
 from shared.settings import ApiSettings
 from tests.waiting import wait_for
 

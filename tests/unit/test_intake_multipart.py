@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.api.multipart import Part, boundary_of, read_parts
 from shared.errors import Invalid
+from shared.intake.multipart import Part, boundary_of, read_parts
 
 BOUNDARY = b"frontier"
 LIMIT = 1000

@@ -1,0 +1,133 @@
+"""The audit log as a page and as a table to take along, of one project or of everything."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response, StreamingResponse
+
+from services.ui.parts import Parts, PartsOf, ProjectPath
+from services.ui.sentences import KINDS, names_in, sentence
+from services.ui.sessions import SignedIn
+from services.ui.words import _
+from shared.db import events, projects
+from shared.db.events import Wanted
+from shared.domain import Project, ProjectId, User
+from shared.errors import Invalid
+
+router = APIRouter(include_in_schema=False)
+PAGE = 50
+_BATCH = 1000
+_NEWEST = 2**62
+_FIELDS = ("actor", "kind", "since", "until")
+
+
+@router.get("/activity")
+def everything(request: Request, parts: PartsOf, user: SignedIn) -> Response:
+    return _page(request, parts, user, None)
+
+
+@router.get("/projects/{project_id}/activity")
+def of_project(request: Request, project_id: ProjectPath, parts: PartsOf, user: SignedIn) -> Response:
+    with parts.system.database.transaction() as tx:
+        project = projects.get(tx, ProjectId(project_id))
+    return _page(request, parts, user, project)
+
+
+@router.get("/activity.csv")
+def everything_as_csv(request: Request, parts: PartsOf, user: SignedIn) -> Response:
+    return _table(parts, _wanted(request.query_params, None), "activity.csv")
+
+
+@router.get("/projects/{project_id}/activity.csv")
+def of_project_as_csv(request: Request, project_id: ProjectPath, parts: PartsOf, user: SignedIn) -> Response:
+    with parts.system.database.transaction() as tx:
+        project = projects.get(tx, ProjectId(project_id))
+    return _table(parts, _wanted(request.query_params, project), f"project-{project.id}-activity.csv")
+
+
+def _page(request: Request, parts: Parts, user: User, project: Project | None) -> Response:
+    given = request.query_params
+    wanted = _wanted(given, project)
+    before = given.get("before", "")
+    place = int(before) if before.isascii() and before.isdecimal() and len(before) < 19 else _NEWEST
+    with parts.system.database.transaction() as tx:
+        found = events.search(tx, wanted, before=place, limit=PAGE + 1)
+        known = events.actors(tx)
+        names = names_in(tx, found, known)
+    chosen = {name: given[name] for name in _FIELDS if given.get(name)}
+    older = {**chosen, "before": str(found[PAGE - 1].id)} if len(found) > PAGE else None
+    context = {
+        "user": user,
+        "here": None if project else "activity",
+        "project": project,
+        "base": f"/projects/{project.id}/activity" if project else "/activity",
+        "events": [(event, names.actor(event.actor), sentence(event, names)) for event in found[:PAGE]],
+        "projects": names.projects,
+        "actors": sorted(((actor, names.actor(actor)) for actor in known), key=lambda one: one[1].lower()),
+        "kinds": KINDS,
+        "chosen": defaultdict(str, chosen),
+        "filtered": bool(chosen),
+        "query": urlencode(chosen),
+        "older": urlencode(older) if older else None,
+        "newest": place != _NEWEST,
+    }
+    return parts.templates.TemplateResponse(request, "activity.html", context)
+
+
+def _wanted(given: Mapping[str, str], project: Project | None) -> Wanted:
+    """Raises ``Invalid``. Days are of UTC; the last one is included."""
+    until = _day(given.get("until", ""))
+    return Wanted(
+        project_id=project.id if project else None,
+        actor=given.get("actor") or None,
+        kind=given.get("kind") or None,
+        since=_day(given.get("since", "")),
+        until=until + timedelta(days=1) if until else None,
+    )
+
+
+def _day(text: str) -> datetime | None:
+    if not text:
+        return None
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        raise Invalid(_("“%s” is not a day like 2026-03-31") % text[:100]) from None
+
+
+def _table(parts: Parts, wanted: Wanted, name: str) -> Response:
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return StreamingResponse(_lines(parts, wanted), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _lines(parts: Parts, wanted: Wanted) -> Iterator[str]:
+    """A batch at a time, each in a transaction of its own: a slow reader holds no connection."""
+    yield _line("event", "at", "project", "who", "what", "kind", "data")
+    before = _NEWEST
+    while True:
+        with parts.system.database.transaction() as tx:
+            found = events.search(tx, wanted, before=before, limit=_BATCH)
+            names = names_in(tx, found)
+        for event in found:
+            data = json.dumps(dict(event.data), ensure_ascii=False)
+            who, what = names.actor(event.actor), sentence(event, names)
+            yield _line(str(event.id), event.at.isoformat(), str(event.project_id or ""), who, what, event.kind, data)
+        if len(found) < _BATCH:
+            return
+        before = found[-1].id
+
+
+def _line(*cells: str) -> str:
+    """What a spreadsheet would run as a formula gets an apostrophe in front."""
+    out = io.StringIO()
+    safe = (f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell for cell in cells)
+    csv.writer(out).writerow(safe)
+    return out.getvalue()
