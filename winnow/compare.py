@@ -217,7 +217,7 @@ def _refuse_unused(shared_options: Mapping[str, Any], chosen: Iterable[SimulateO
 
 def write_curves(path: Path, curves: Iterable[Curves], classes: Sequence[str]) -> None:
     """A line for each round of each run; a column ``accuracy_<class>`` for each class, empty where the test set lacks
-    it, ``distinct`` where the pool has near-duplicates, and ``unsure`` of rounds that others followed."""
+    it, and ``distinct`` where the pool has near-duplicates."""
     rows = [
         {"strategy": one.label, "seed": seed, **{key: value for key, value in row.items() if key != "per_class"}}
         | {f"accuracy_{name}": row["per_class"][name] for name in classes}
@@ -227,7 +227,7 @@ def write_curves(path: Path, curves: Iterable[Curves], classes: Sequence[str]) -
     ]
     per_class = [f"accuracy_{name}" for name in classes]
     columns = ["strategy", "seed", "labels", "accuracy", "macro_f1", *per_class, "train_s", "score_s", "select_s"]
-    columns += [name for name in ("distinct", "unsure") if any(name in row for row in rows)]
+    columns += ["distinct"] if any("distinct" in row for row in rows) else []
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()

@@ -135,9 +135,9 @@ def simulate(options: SimulateOptions, on_round: OnRound | None = None, inputs: 
     ``{dataset, arch, mode, strategy, seed, rounds: [{labels, accuracy, macro_f1, per_class, train_s, score_s,
     select_s}], aulc}``: accuracies are shares of the test set, ``per_class`` goes by class name,
     times are seconds (``score_s`` of the first round holds the backbone's features of everything), ``aulc`` is the
-    area under the curve of accuracy over labels divided by its width. A round before a selection also has
-    ``unsure``, the share of the unlabelled that its model was unsure of; with near-duplicates in the pool any has
-    ``distinct``, the different pictures among the labelled. Ends early when the training set is used up. ``on_round``
+    area under the curve of accuracy over labels divided by its width. With ``until_unsure`` a round before a
+    selection also has ``unsure``, the share of the unlabelled that its model was unsure of; with near-duplicates in the
+    pool each has ``distinct``, the different pictures among the labelled. Ends early when the training set is used up. ``on_round``
     is called with each round as soon as it is there. ``inputs`` that were prepared before are used as they are.
     Raises ``Invalid`` and ``Permanent``.
     """
@@ -250,7 +250,7 @@ class _Loop:
         selected = time.perf_counter()
         told: Row = {"score_s": scored - started, "select_s": selected - scored}
         surest = [one.probabilities.max(axis=1) for one in shards if one.probabilities is not None]
-        if surest:
+        if surest and self.options.until_unsure is not None:
             told["unsure"] = float(np.mean(np.concatenate(surest) < self.settings.unsure_below))
         return told
 

@@ -141,7 +141,7 @@ def simulate(
         nonlocal seen
         if not seen:
             names = f"{'labels':>6}  {'accuracy':>8}  {'macro F1':>8}  {'train s':>7}  {'score s':>7}  {'select s':>8}"
-            console.print(names + f"  {'unsure':>6}")
+            console.print(names if until_unsure is None else f"{names}  {'unsure':>6}")
         seen += 1
         console.print(
             f"{row['labels']:>6}  {row['accuracy']:>8.4f}  {row['macro_f1']:>8.4f}  {row['train_s']:>7.2f}  "

@@ -87,7 +87,7 @@ def test_the_curves_have_a_line_for_each_round_and_a_column_for_each_class(out: 
     assert list(lines[0]) == [
         *("strategy", "seed", "labels", "accuracy", "macro_f1"),
         *per_class,
-        *("train_s", "score_s", "select_s", "unsure"),
+        *("train_s", "score_s", "select_s"),
     ]
     seen = [(line["strategy"], line["seed"], line["labels"]) for line in lines]
     assert seen == [(name, seed, n) for name in ("random", "margin") for seed in "01" for n in ("30", "50")]
@@ -301,7 +301,7 @@ def test_a_pool_with_near_duplicates_counts_the_different_pictures(digits: Path,
     assert (compared.summary["pool"], compared.summary["duplicates"]) == (400, 10)
     distinct = [row["distinct"]["mean"] for row in compared.summary["strategies"]["random"]["budgets"]]
     assert 10 < distinct[0] < 30 and distinct[0] < distinct[1] <= 40
-    assert (tmp_path / "curves.csv").read_text().splitlines()[0].endswith("select_s,distinct,unsure")
+    assert (tmp_path / "curves.csv").read_text().splitlines()[0].endswith("select_s,distinct")
 
 
 def test_an_imbalanced_pool_leaves_the_test_set_as_it_is(digits: Path) -> None:
