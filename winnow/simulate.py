@@ -137,8 +137,9 @@ def simulate(options: SimulateOptions, on_round: OnRound | None = None, inputs: 
     times are seconds (``score_s`` of the first round holds the backbone's features of everything), ``aulc`` is the
     area under the curve of accuracy over labels divided by its width. With ``until_unsure`` a round before a
     selection also has ``unsure``, the share of the unlabelled that its model was unsure of; with near-duplicates in the
-    pool each has ``distinct``, the different pictures among the labelled. Ends early when the training set is used up. ``on_round``
-    is called with each round as soon as it is there. ``inputs`` that were prepared before are used as they are.
+    pool each has ``distinct``, the different pictures among the labelled. Ends early when the training set is used up.
+    ``on_round`` is called with each round as soon as it is there. ``inputs`` that were prepared before are used as they
+    are.
     Raises ``Invalid`` and ``Permanent``.
     """
     schedule, config, settings = options.schedule(), options.learn_config(), options.settings()
