@@ -17,7 +17,7 @@ from PIL import Image
 from torchvision import models
 
 from shared.errors import Invalid
-from shared.selection import registry
+from shared.selection import catalog, registry
 from winnow.datasets import open_dataset, write_digits
 from winnow.simulate import SimulateOptions, aulc, simulate
 
@@ -73,7 +73,8 @@ def without_times(result: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("strategy", registry.names())
 def test_every_strategy_runs_the_loop_and_reports_in_the_agreed_form(digits: Path, strategy: str) -> None:
     seen: list[dict[str, Any]] = []
-    result = simulate(options(digits, strategy=strategy), on_round=seen.append)
+    recipe = {"committee": 2} if catalog.entry(strategy).needs.members else {}
+    result = simulate(options(digits, strategy=strategy, recipe=recipe), on_round=seen.append)
     assert list(result) == ["dataset", "arch", "mode", "strategy", "seed", "rounds", "aulc"]
     assert (result["dataset"], result["arch"], result["strategy"]) == ("digits", "cnn", strategy)
     assert result["rounds"] == seen
