@@ -34,6 +34,12 @@ class Place:
 
     system: System
     url: str
+    pid: int
+
+    def cpu_seconds(self) -> float:
+        """What the service has used of processors so far, by the kernel's account."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
@@ -52,8 +58,8 @@ def served_ui(connections: int = 20) -> Iterator[Place]:
                 StoreSettings(path=folder / "objects"),
             )
             try:
-                with _service(folder, url) as address:
-                    yield Place(system=system, url=address)
+                with _service(folder, url) as (address, pid):
+                    yield Place(system=system, url=address, pid=pid)
             finally:
                 system.close()
         finally:
@@ -68,7 +74,7 @@ def add_users(system: System, names: list[str]) -> list[User]:
 
 
 @contextmanager
-def _service(folder: Path, database_url: str) -> Iterator[str]:
+def _service(folder: Path, database_url: str) -> Iterator[tuple[str, int]]:
     port = free_port()
     environment = {
         **os.environ,
@@ -81,7 +87,7 @@ def _service(folder: Path, database_url: str) -> Iterator[str]:
     try:
         address = f"http://127.0.0.1:{port}"
         _await_ready(address)
-        yield address
+        yield address, process.pid
     finally:
         process.terminate()
         process.wait(timeout=30)

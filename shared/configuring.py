@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, fields, replace
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from shared.domain import ProjectSettings, RoundMode
 from shared.errors import Conflict, Invalid
@@ -15,6 +15,14 @@ from shared.selection import catalog
 MeasureName = Literal["least_confidence", "margin", "largest_margin", "entropy"]
 MAX_PACK_BYTES = 2 * 1024**3
 _DEFAULTS = ProjectSettings()
+
+
+def _known_strategy(name: str) -> str:
+    try:
+        catalog.entry(name)
+    except Invalid as unknown:
+        raise ValueError(str(unknown)) from unknown
+    return name
 
 
 class Settings(BaseModel):
@@ -57,6 +65,7 @@ class Settings(BaseModel):
 
     strategy: Annotated[
         str,
+        AfterValidator(_known_strategy),
         Field(
             description="How images to label are chosen; docs/strategies.md describes each.",
             json_schema_extra={"enum": list(catalog.names())},
@@ -73,6 +82,15 @@ class Settings(BaseModel):
         dict[str, str | bool | int | float],
         Field(description="Further options of the strategy: the names and values are in docs/strategies.md."),
     ] = {}
+    stream_rate: Annotated[
+        float,
+        Field(
+            ge=0,
+            lt=1,
+            description="Of the images that arrive once there is a model, the share that is asked as soon as they are "
+            "scored, by `measure`; 0: they wait for the next selection.",
+        ),
+    ] = _DEFAULTS.stream_rate
     cold_start: Annotated[
         str,
         Field(

@@ -81,6 +81,8 @@ class TaskKind(StrEnum):
     HOLDOUT = "holdout"
     AUDIT = "audit"
     """The model has labelled it already, and a person is asked without being told."""
+    STREAM = "stream"
+    """It arrived once there was a model, which is unsure of it."""
 
 
 class TaskState(StrEnum):
@@ -174,12 +176,15 @@ class ProjectSettings:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     """What to train with instead of what is chosen; the names are those of ``shared.learning.recipe.Recipe``."""
 
-    strategy: str = "hybrid"
+    strategy: str = "margin"
     measure: str = "margin"
     alpha: float = 0.9
     clusters: int = 10
     strategy_options: Mapping[str, Any] = field(default_factory=dict)
     """Further options of the strategy, by the names in ``shared.selection.catalog``."""
+    stream_rate: float = 0.0
+    """Share of the images arriving once there is a model that is asked at once, as each is scored; 0: they wait for
+    the next selection as all others do."""
     cold_start: str = "auto"
     """How the first images are chosen; ``auto``: the most typical ones where a frozen backbone gives features before
     there is a model, else any."""
@@ -267,6 +272,8 @@ class Project:
     labelling_rest: bool = False
     """People label what is left, and no more models are trained."""
     audit_failed: AuditFailed | None = None
+    stream: Mapping[str, float] | None = None
+    """Where the stream of arriving images stands, see ``shared.selection.streams.StreamState``."""
 
 
 @dataclass(frozen=True, kw_only=True)

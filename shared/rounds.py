@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from shared import autolabelling, evidence
+from shared import arriving, autolabelling, evidence
+from shared.arriving import Arrivals
 from shared.autolabelling import Predictions
 from shared.db import events, images, jobs, labels, projects, tasks
 from shared.db import rounds as rows
@@ -85,6 +86,8 @@ class Scored:
 
     summary: PoolSummary
     predictions: Predictions
+    arrivals: Arrivals | None = None
+    """Of a shard that came while a model was there, in a project with a stream."""
 
 
 class Rounds:
@@ -175,7 +178,7 @@ class Rounds:
         images.mark_embedded(tx, shard_id, unreadable)
         current = rows.latest(tx, job.project_id)
         if current and current.checkpoint_id is not None:
-            self._ask_score(tx, current, current.checkpoint_id, shard_id)
+            self._ask_score(tx, current, current.checkpoint_id, shard_id, arrived=True)
         self.advance(tx, job.project_id)
 
     def trained(self, tx: Tx, job: Job, model: TrainedModel) -> Checkpoint | None:
@@ -210,6 +213,8 @@ class Rounds:
             if current and current.checkpoint_id == job.payload["checkpoint_id"] and current.checkpoint_id is not None:
                 project = autolabelling.judge(tx, project)
                 autolabelling.apply(tx, project, current.checkpoint_id, found.predictions)
+                if found.arrivals is not None:
+                    arriving.take_in(tx, project, current.id, found.arrivals)
         self.advance(tx, job.project_id)
 
     def audited(self, project_id: ProjectId) -> None:
@@ -252,6 +257,8 @@ class Rounds:
         current = rows.latest(tx, project.id)
         if current is None:
             return self._cold_start(tx, project)
+        if project.settings.stream_rate and current.checkpoint_id is not None:
+            self._seal(tx, project, tail=True)  # what arrived since the last step is not left waiting for a round
         if current.state is RoundState.DONE:
             return self._next_round(tx, project, current)
         if current.state is RoundState.SCORING:
@@ -366,7 +373,9 @@ class Rounds:
                 ),
             )
 
-    def _ask_score(self, tx: Tx, current: Round, checkpoint_id: CheckpointId, shard_id: ShardId) -> None:
+    def _ask_score(
+        self, tx: Tx, current: Round, checkpoint_id: CheckpointId, shard_id: ShardId, *, arrived: bool = False
+    ) -> None:
         self._ledger.enqueue(
             tx,
             NewJob(
@@ -374,7 +383,7 @@ class Rounds:
                 project_id=current.project_id,
                 round_id=current.id,
                 unique_key=f"score:{checkpoint_id}:{shard_id}",
-                payload={"checkpoint_id": checkpoint_id, "shard_id": shard_id},
+                payload={"checkpoint_id": checkpoint_id, "shard_id": shard_id, "arrived": arrived},
             ),
         )
 

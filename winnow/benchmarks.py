@@ -11,13 +11,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import costs, heads, select, tasks, train
+from benchmarks import costs, heads, labelling, select, tasks, train
 from benchmarks.report import Row, machine
 from shared.errors import Invalid
 
 BENCHMARKS: Mapping[str, Callable[..., list[Row]]] = {
     "costs": costs.run,
     "heads": heads.run,
+    "labelling": labelling.run,
     "select": select.run,
     "tasks": tasks.run,
     "train": train.run,

@@ -45,6 +45,8 @@ class SimulateOptions:
     ``image_size`` None: a project's default for the CNN, the size it was trained on for a backbone. ``pool``,
     ``imbalance`` and ``duplicates``: see ``winnow.variants``; drawn by ``data_seed``, so that all ``seed`` meet the
     same pool. ``validation``: measure on this share of the training images, and leave the test set alone.
+    ``until_unsure``: end once less than this share of the unlabelled is predicted with less confidence than a project's
+    ``unsure_below``.
     """
 
     data: Path
@@ -66,6 +68,7 @@ class SimulateOptions:
     batch_norm: bool = _DEFAULTS.batch_norm
     dropout: float = _DEFAULTS.dropout
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    until_unsure: float | None = None
     shard_size: int = _DEFAULTS.shard_size
     pool: int | None = None
     imbalance: float = 1.0
@@ -132,9 +135,11 @@ def simulate(options: SimulateOptions, on_round: OnRound | None = None, inputs: 
     ``{dataset, arch, mode, strategy, seed, rounds: [{labels, accuracy, macro_f1, per_class, train_s, score_s,
     select_s}], aulc}``: accuracies are shares of the test set, ``per_class`` goes by class name,
     times are seconds (``score_s`` of the first round holds the backbone's features of everything), ``aulc`` is the
-    area under the curve of accuracy over labels divided by its width. With near-duplicates in the pool a round also has
-    ``distinct``, the different pictures among the labelled. Ends early when the training set is used up. ``on_round``
-    is called with each round as soon as it is there. ``inputs`` that were prepared before are used as they are.
+    area under the curve of accuracy over labels divided by its width. With ``until_unsure`` a round before a
+    selection also has ``unsure``, the share of the unlabelled that its model was unsure of; with near-duplicates in the
+    pool each has ``distinct``, the different pictures among the labelled. Ends early when the training set is used up.
+    ``on_round`` is called with each round as soon as it is there. ``inputs`` that were prepared before are used as they
+    are.
     Raises ``Invalid`` and ``Permanent``.
     """
     schedule, config, settings = options.schedule(), options.learn_config(), options.settings()
@@ -189,12 +194,12 @@ class _Loop:
                 "score_s": self.inputs.prepare_s if number == 1 else 0.0,
                 "select_s": 0.0,
             }
-            if number < len(schedule) and not self.labelled.all():
-                score_s, row["select_s"] = self._ask(schedule[number] - row["labels"], number, model)
-                row["score_s"] += score_s
+            if number == len(schedule) or self.labelled.all():
                 yield row
-            else:
-                yield row
+                return
+            asked = self._ask(schedule[number] - row["labels"], number, model)
+            yield row | asked | {"score_s": row["score_s"] + asked["score_s"]}
+            if self.options.until_unsure is not None and asked["unsure"] < self.options.until_unsure:
                 return
 
     def _train(self, previous: Model | None) -> Fitted:
@@ -227,8 +232,8 @@ class _Loop:
             row["distinct"] = len(np.unique(self.inputs.original[self.labelled]))
         return row
 
-    def _ask(self, k: int, round_number: int, model: Model | None) -> tuple[float, float]:
-        """Score the unlabelled images, select and let the oracle answer. Seconds of scoring and of selecting."""
+    def _ask(self, k: int, round_number: int, model: Model | None) -> Row:
+        """Score the unlabelled images, select and let the oracle answer. What a round tells of that."""
         started = time.perf_counter()
         known, classes = int(self.labelled.sum()), len(self.inputs.classes)
         strategy = registry.scheduled(self.settings, known, classes, has_model=model is not None)
@@ -243,7 +248,12 @@ class _Loop:
 
         selection: Selection = strategy.select(source, k, rng, labelled)
         self.labelled[selection.ids] = True
-        return scored - started, time.perf_counter() - scored
+        selected = time.perf_counter()
+        told: Row = {"score_s": scored - started, "select_s": selected - scored}
+        surest = [one.probabilities.max(axis=1) for one in shards if one.probabilities is not None]
+        if surest and self.options.until_unsure is not None:
+            told["unsure"] = float(np.mean(np.concatenate(surest) < self.settings.unsure_below))
+        return told
 
     def _shards(self, model: Model | None, strategy: Strategy) -> Iterator[ShardScores]:
         free = np.flatnonzero(~self.labelled)

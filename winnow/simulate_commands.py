@@ -118,6 +118,9 @@ def simulate(
     alpha: Annotated[float | None, typer.Option(help="Hybrid's share of the batch by uncertainty alone.")] = None,
     clusters: Annotated[int | None, typer.Option(help="Hybrid's number of clusters.")] = None,
     option: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of the strategy's options; repeatable.")] = None,
+    until_unsure: Annotated[
+        float | None, typer.Option(help="End once less than this share of the unlabelled has a confidence below 0.6.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the figures to this file, as JSON.")] = None,
 ) -> None:
     """Run the loop in one process, the data set's own labels answering, and measure it on its test images."""
@@ -129,6 +132,7 @@ def simulate(
         strategy=strategy,
         strategy_options=_of_strategy(strategy, _given(measure, alpha, clusters, None))
         | _given(None, None, None, option),
+        until_unsure=until_unsure,
         **common,
     )
     seen = 0
@@ -137,11 +141,11 @@ def simulate(
         nonlocal seen
         if not seen:
             names = f"{'labels':>6}  {'accuracy':>8}  {'macro F1':>8}  {'train s':>7}  {'score s':>7}  {'select s':>8}"
-            console.print(names)
+            console.print(names if until_unsure is None else f"{names}  {'unsure':>6}")
         seen += 1
         console.print(
             f"{row['labels']:>6}  {row['accuracy']:>8.4f}  {row['macro_f1']:>8.4f}  {row['train_s']:>7.2f}  "
-            f"{row['score_s']:>7.2f}  {row['select_s']:>8.3f}"
+            f"{row['score_s']:>7.2f}  {row['select_s']:>8.3f}  " + (f"{row['unsure']:>6.3f}" if "unsure" in row else "")
         )
 
     result = run_simulate(options, show)
@@ -157,7 +161,7 @@ def compare(
     out: OutFolder,
     strategies: Annotated[
         str, typer.Option(help="Comma-separated, each with settings if need be: margin,hybrid:alpha=0.5:clusters=20.")
-    ] = f"random,margin,entropy,{_DEFAULTS.strategy}",
+    ] = "random,default,margin,entropy",
     seeds: Annotated[int, typer.Option(help="Runs of each strategy; 3 or more tell chance from gain.")] = 3,
     jobs: Jobs = None,
     measure: Annotated[str | None, typer.Option(help="The uncertainty measure of strategies that have one.")] = None,

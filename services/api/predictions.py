@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared import arrays
-from shared.db import images, projects
+from shared.db import images, projects, tasks
 from shared.db import rounds as round_rows
 from shared.db.pool import Tx
 from shared.domain import Checkpoint, Class, Image, ImageId, ImageState, ProjectId
@@ -19,13 +19,15 @@ from shared.system import System
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """``probabilities`` is float32 (classes,), in the order of ``classes``; they sum to 1."""
+    """``probabilities`` is float32 (classes,), in the order of ``classes``; they sum to 1. ``asked``: there is or was a
+    question about it, whatever became of it."""
 
     image_id: ImageId
     checkpoint: Checkpoint
     round_number: int
     classes: list[Class]
     probabilities: NDArray[np.float32]
+    asked: bool
 
     @property
     def best(self) -> int:
@@ -53,6 +55,7 @@ def predict(system: System, project_id: ProjectId, image_id: ImageId) -> Predict
             system.rounds.hurry(tx, image)
             return Pending(waiting_for="embed", detail="the image was just queued to be read and scored")
         classes = projects.classes(tx, project_id)
+        asked = tasks.was_asked(tx, image_id)
         numbers = {r.id: r.number for r in round_rows.history(tx, project_id)}
     if image.state is not ImageState.READY or image.shard_row is None:
         return Pending(waiting_for="embed", detail="the image is queued to be read and scored")
@@ -67,6 +70,7 @@ def predict(system: System, project_id: ProjectId, image_id: ImageId) -> Predict
         round_number=numbers[checkpoint.round_id],
         classes=classes,
         probabilities=row,
+        asked=asked,
     )
 
 

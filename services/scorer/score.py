@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from services.scorer.models import Models
 from shared import arrays
+from shared.arriving import Arrivals
 from shared.autolabelling import Predictions
 from shared.db import images, projects, rounds
 from shared.db.pool import Tx
@@ -68,6 +70,8 @@ class ScoreHandler:
         ids, places = np.asarray(unanswered, np.int64).reshape(-1, 2).T
         previous = None if before is None else self._said_before(job.project_id, before.id, shard_id)
         found = _found(shard_id, ids, whole[places], None if previous is None else previous[places], settings)
+        if settings.stream_rate and job.payload.get("arrived"):
+            found = replace(found, arrivals=Arrivals.of(ids, whole[places], settings.measure))
 
         def publish(tx: Tx) -> None:
             self._rounds.scored(tx, job, found)

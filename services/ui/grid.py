@@ -26,7 +26,7 @@ from services.ui.views import (
     task_views,
 )
 from shared.db.tasks import Lease
-from shared.domain import AnnotationId, ClassId, ProjectId, TaskId
+from shared.domain import AnnotationId, ClassId, ImageId, ProjectId, TaskId
 from shared.errors import StaleFence, WinnowError
 from shared.labelling import Given, Submitted
 from shared.suggesting import has_model, suggest
@@ -112,15 +112,15 @@ def take_page(project_id: ProjectPath, wish: PageWish, parts: PartsOf, user: Sig
         for t in leased
         if (s := thought.get(t.image_id))
     }
-    tiles = [
-        TileView(**dict(view), suggestion=views.get(task.image_id))
-        for view, task in zip(task_views(parts, project, leased), leased, strict=True)
-    ]
+    standing = parts.standings.get(project)
+    with system.database.looking() as tx:
+        tasks = task_views(tx, project, leased)
+        progress = my_progress(tx, standing, user)
     return Page(
-        tiles=tiles,
+        tiles=[TileView(**dict(task), suggestion=views.get(ImageId(task.image.id))) for task in tasks],
         suggested=suggested,
-        waiting=None if leased else wait_for_image(parts.standings.get(project)),
-        progress=my_progress(parts, project, user),
+        waiting=None if leased else wait_for_image(standing),
+        progress=progress,
     )
 
 
@@ -140,7 +140,8 @@ def undo_many(project_id: ProjectPath, body: UndoMany, parts: PartsOf, user: Sig
     """Take back answers that were given together, those that still can be."""
     chosen = [AnnotationId(one) for one in body.annotation_ids]
     taken = parts.system.labelling.undo_many(ProjectId(project_id), user.id, chosen)
-    return TakenBackMany(tasks=task_views(parts, ProjectId(project_id), taken))
+    with parts.system.database.transaction() as tx:
+        return TakenBackMany(tasks=task_views(tx, ProjectId(project_id), taken))
 
 
 def _outcome(key: str, what: Submitted | WinnowError) -> Outcome:

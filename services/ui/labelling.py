@@ -91,11 +91,12 @@ def lease(project_id: ProjectPath, wish: LeaseWish, parts: PartsOf, user: Signed
     project = ProjectId(project_id)
     leased = parts.system.labelling.lease(project, user.id, count=wish.count)
     standing = parts.standings.get(project)
-    return Leased(
-        tasks=task_views(parts, project, leased),
-        waiting=None if leased else wait_for_image(standing),
-        progress=my_progress(parts, project, user),
-    )
+    with parts.system.database.looking() as tx:
+        return Leased(
+            tasks=task_views(tx, project, leased),
+            waiting=None if leased else wait_for_image(standing),
+            progress=my_progress(tx, standing, user),
+        )
 
 
 @router.post("/leases/renew")
@@ -154,7 +155,8 @@ def undo(project_id: ProjectPath, body: Undo, parts: PartsOf, user: SignedIn) ->
     """Take an answer back; its task comes again, under a new fence."""
     chosen = None if body.annotation_id is None else AnnotationId(body.annotation_id)
     task = parts.system.labelling.undo(ProjectId(project_id), user.id, chosen)
-    return TakenBack(task=task_views(parts, ProjectId(project_id), [task])[0])
+    with parts.system.database.transaction() as tx:
+        return TakenBack(task=task_views(tx, task.project_id, [task])[0])
 
 
 def _leases(mine: HeldLeases) -> list[Lease]:

@@ -27,7 +27,7 @@ def signed_in(request: Request, parts: PartsOf) -> User:
     """The user of this request. Raises ``NotSignedIn``, also for a user who was disabled meanwhile."""
     token = request.cookies.get(COOKIE)
     if token:
-        with parts.system.database.transaction() as tx:
+        with parts.system.database.looking() as tx:
             user = users.user_of_session(tx, digest(token))
         if user is not None:
             return user

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel, Field
 
-from services.ui.parts import Parts
+from services.ui.standing import Standing
 from shared.db import images, tasks
+from shared.db.pool import Tx
 from shared.db.tasks import Lease
 from shared.domain import Image, ProjectId, Task, TaskId, User
 
@@ -62,10 +63,9 @@ def image_view(image: Image) -> ImageView:
     )
 
 
-def task_views(parts: Parts, project_id: ProjectId, leased: Sequence[Task]) -> list[TaskView]:
+def task_views(tx: Tx, project_id: ProjectId, leased: Sequence[Task]) -> list[TaskView]:
     """In the same order."""
-    with parts.system.database.transaction() as tx:
-        pictures = images.by_ids(tx, project_id, [task.image_id for task in leased])
+    pictures = images.by_ids(tx, project_id, [task.image_id for task in leased])
     return [
         TaskView(
             task_id=task.id,
@@ -77,10 +77,8 @@ def task_views(parts: Parts, project_id: ProjectId, leased: Sequence[Task]) -> l
     ]
 
 
-def my_progress(parts: Parts, project_id: ProjectId, user: User) -> MyProgress:
-    with parts.system.database.transaction() as tx:
-        answered = tasks.answered_by(tx, project_id, user.id)
-    standing = parts.standings.get(project_id)
+def my_progress(tx: Tx, standing: Standing, user: User) -> MyProgress:
+    answered = tasks.answered_by(tx, standing.overview.project.id, user.id)
     now, step = standing.overview, standing.progress
     return MyProgress(
         answered_by_me=answered,

@@ -7,6 +7,7 @@ dictionaries, turns the driver's errors into Winnow's, and runs hooks after its 
 
 from __future__ import annotations
 
+import select
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -108,15 +109,21 @@ class Database:
         Raises ``Retryable`` when no connection is free in ``wait_s`` (None: as long as the settings say) or Postgres
         can't be reached.
         """
+        with self._connection(wait_s) as connection:
+            tx = Tx(connection)
+            yield tx
+            connection.commit()
+        tx.run_hooks()
+
+    @contextmanager
+    def _connection(self, wait_s: float | None) -> Iterator[psycopg2.extensions.connection]:
         if not self._slots.acquire(timeout=self._settings.acquire_timeout_s if wait_s is None else wait_s):
             raise Retryable("every database connection is in use; try again shortly")
         POOL_IN_USE.inc()
         try:
             connection = self._take()
-            tx = Tx(connection)
             try:
-                yield tx
-                connection.commit()
+                yield connection
             except psycopg2.Error as error:
                 raise translate(error) from error
             finally:
@@ -124,7 +131,19 @@ class Database:
         finally:
             POOL_IN_USE.dec()
             self._slots.release()
-        tx.run_hooks()
+
+    @contextmanager
+    def looking(self) -> Iterator[Tx]:
+        """For reading alone: each statement sees what is committed when it begins, and there is nothing to commit. It
+        saves the round trips of BEGIN and COMMIT, which cost as much as a short statement. Raises as ``transaction``.
+        """
+        with self._connection(None) as connection:
+            connection.autocommit = True
+            try:
+                yield Tx(connection)
+            finally:
+                if not connection.closed:
+                    connection.autocommit = False
 
     def check(self) -> None:
         """Raise ``Retryable`` unless Postgres answers now."""
@@ -166,7 +185,14 @@ class Database:
 
     @staticmethod
     def _answers(connection: psycopg2.extensions.connection) -> bool:
+        """Asks only where the server has said something meanwhile, as it does before it closes: a round trip for every
+        transaction would be a fifth of what an answer costs."""
         try:
+            if not connection.closed:
+                said = select.poll()
+                said.register(connection.fileno())
+                if not any(event & ~select.POLLOUT for _, event in said.poll(0)):
+                    return True
             with connection.cursor() as cursor:
                 cursor.execute("SELECT 1")
             return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 
 from shared.db.pool import Row, Tx
@@ -37,6 +37,7 @@ def _project(row: Row) -> Project:
         stop_reason=row["stop_reason"],
         created_at=row["created_at"],
         labelling_rest=row["labelling_rest"],
+        stream=row["stream"],
         audit_failed=None if row["audit_failed"] is None else AuditFailed(**row["audit_failed"]),
     )
 
@@ -104,6 +105,11 @@ def set_state(tx: Tx, project_id: ProjectId, state: ProjectState, stop_reason: s
 
 def set_labelling_rest(tx: Tx, project_id: ProjectId, on: bool) -> None:
     tx.run(_Q["set_labelling_rest"], {"id": project_id, "on": on})
+
+
+def set_stream(tx: Tx, project_id: ProjectId, stream: Mapping[str, float]) -> None:
+    """Where the stream of arriving images stands, see ``shared.selection.streams.StreamState``."""
+    tx.run(_Q["set_stream"], {"id": project_id, "stream": json.dumps(dict(stream))})
 
 
 def set_audit_failed(tx: Tx, project_id: ProjectId, failed: AuditFailed) -> None:

@@ -296,6 +296,12 @@ def count_kept(tx: Tx, project_id: ProjectId) -> int:
     return int(row["kept"]) if row else 0
 
 
+def was_asked(tx: Tx, image_id: ImageId) -> bool:
+    """Whether people are asked about an image, or were."""
+    row = tx.one(_Q["was_asked"], {"image_id": image_id})
+    return bool(row and row["asked"])
+
+
 def any_live(tx: Tx, project_id: ProjectId) -> bool:
     row = tx.one(_Q["any_live"], {"project_id": project_id})
     return bool(row and row["live"])

@@ -174,7 +174,7 @@ def _approximate_distances(points: Floats, centres: Floats) -> tuple[Scores, Sco
     rows = max(1, BLOCK_BYTES // (8 * points.shape[1]))
     for start in range(0, len(points), rows):
         block = points[start : start + rows].astype(np.float64)
-        norms = (block**2).sum(axis=1)
+        norms = np.einsum("ij,ij->i", block, block)
         squares = norms[:, None] + centre_norms - 2 * (block @ wide_centres.T)
         approximate[start : start + rows] = squares.min(axis=1)
         bound[start : start + rows] = unit * (np.sqrt(norms) + np.sqrt(centre_norms.max())) ** 2

@@ -114,8 +114,9 @@ def test_fifty_answers_given_while_the_service_is_down_survive_the_browser_and_a
         again.pages[0].goto(f"/projects/{world.id}/label")
     assert counts(world).human == 0
     service.up()
-    again.pages[0].goto(f"/projects/{world.id}/label")
-    all_saved(again.pages[0])
+    page = again.new_page()
+    page.goto(f"/projects/{world.id}/label")
+    all_saved(page)
     assert_all_arrived_once(world, seen)
     again.close()
 
@@ -171,7 +172,7 @@ def test_two_browsers_on_one_queue_never_see_the_same_image_and_one_that_dies_gi
             "WHERE u.username = 'bob' AND t.state = 'leased'",
         )
     }
-    assert len(held) >= 5
+    assert len(held) >= 4, "the next few are held ahead"
 
     bob.context.set_offline(True)  # no word reaches the service any more
     bob.context.close()

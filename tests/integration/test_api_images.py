@@ -115,6 +115,7 @@ def test_a_prediction_names_the_class_its_confidence_and_the_model(api: Api) -> 
         "probabilities": {"heron": 0.25, "swan": 0.75},
         "checkpoint_id": checkpoint,
         "round": 1,
+        "asked": False,
     }
 
 

@@ -118,7 +118,7 @@ def test_a_broken_connection_is_replaced(migrated_database_url: str, postgres: P
         row = tx.one("SELECT pg_backend_pid() AS pid")
     assert row is not None
     with killer.transaction() as tx:
-        tx.one("SELECT pg_terminate_backend(%(pid)s)", row)
+        tx.one("SELECT pg_terminate_backend(%(pid)s, 10000)", row)
     with database.transaction() as tx:
         again = tx.one("SELECT pg_backend_pid() AS pid")
     assert again is not None and again["pid"] != row["pid"]
@@ -137,6 +137,24 @@ def test_a_connection_that_breaks_in_the_middle_is_retryable_and_frees_its_place
         assert tx.one("SELECT 1 AS one") == {"one": 1}
     database.close()
     killer.close()
+
+
+def test_looking_leaves_no_transaction_open_and_the_connection_fit_for_the_next(migrated_database_url: str) -> None:
+    database, other = pool(migrated_database_url, size=1), pool(migrated_database_url, size=1)
+    with database.looking() as tx:
+        assert tx.one("SELECT count(*) AS n FROM events") == {"n": 0}
+        with other.transaction() as writing:
+            writing.run("INSERT INTO events (actor, kind) VALUES ('a', 'b')")
+        assert tx.one("SELECT count(*) AS n FROM events") == {"n": 1}, "each statement sees what is committed by then"
+    with pytest.raises(ZeroDivisionError), database.transaction() as tx:
+        tx.run("INSERT INTO events (actor, kind) VALUES ('a', 'b')")
+        raise ZeroDivisionError
+    with database.looking() as tx:
+        assert tx.one("SELECT count(*) AS n FROM events") == {"n": 1}, "transactions are transactions again"
+    with pytest.raises(WinnowError), database.looking() as tx:
+        tx.one("SELECT no_such_column FROM events")
+    database.close()
+    other.close()
 
 
 def test_what_is_raised_in_a_transaction_undoes_it(migrated_database_url: str) -> None:

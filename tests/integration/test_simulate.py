@@ -200,3 +200,10 @@ def test_a_damaged_entry_of_a_zip_is_named(tmp_path: Path) -> None:
     with open_dataset(archive) as dataset, pytest.raises(Invalid, match=r"\.png can't be read from"):
         for item in (*dataset.train, *dataset.test):
             dataset.read(item)
+
+
+def test_it_ends_once_the_model_is_unsure_of_few(digits: Path) -> None:
+    told = simulate(options(digits, strategy="margin", rounds=9, until_unsure=0.5))["rounds"]
+    assert 1 <= len(told) < 9
+    assert told[-1]["unsure"] < 0.5 and all(row["unsure"] >= 0.5 for row in told[:-1])
+    assert len(simulate(options(digits, strategy="margin", rounds=2, until_unsure=0.0))["rounds"]) == 2

@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,10 @@ from shared.domain import (
     ProjectSettings,
     ProjectState,
     RoundMode,
+    RoundState,
     ShardState,
     Split,
+    TaskKind,
 )
 from shared.errors import Permanent
 from shared.learning.predict import pick_device
@@ -133,12 +135,29 @@ def digits_project(system: System, spoilt: int = 0, **settings: object) -> tuple
     return project.id, {int(i.id): truth[i.sha256] for i in rows}
 
 
+def in_state(system: System, project_id: ProjectId, number: int, state: RoundState) -> bool:
+    with system.ledger.transaction() as tx:
+        current = rounds.latest(tx, project_id)
+    return current is not None and (current.number, current.state) == (number, state)
+
+
+def is_finished(system: System, project_id: ProjectId) -> bool:
+    with system.ledger.transaction() as tx:
+        return projects.get(tx, project_id).state is ProjectState.FINISHED
+
+
 def answer_until_finished(system: System, project_id: ProjectId, truth: dict[int, int]) -> None:
+    answer_until(system, project_id, truth, lambda: is_finished(system, project_id))
+
+
+def answer_until(system: System, project_id: ProjectId, truth: dict[int, int], over: Callable[[], bool]) -> None:
     with system.ledger.transaction() as tx:
         user = users.add(tx, "ann", "Ann", "-")
         classes = projects.classes(tx, project_id)
 
     def step() -> bool:
+        if over():
+            return True
         for task in system.labelling.lease(project_id, user.id, count=20):
             system.labelling.submit(
                 project_id,
@@ -151,9 +170,9 @@ def answer_until_finished(system: System, project_id: ProjectId, truth: dict[int
         with system.ledger.transaction() as tx:
             dead = [j for j in jobs.newest(tx, project_id=project_id) if j.state is JobState.DEAD]
             assert not dead, dead[0].error
-            return projects.get(tx, project_id).state is ProjectState.FINISHED
+        return over()
 
-    wait_for(step, "the project to finish", 120)
+    wait_for(step, "the project to get there", 120)
 
 
 def start(system: System, project_id: ProjectId) -> None:
@@ -328,3 +347,52 @@ def test_a_training_whose_loss_is_no_number_ends_dead_and_is_counted(system: Sys
     with workers(system), pytest.raises(AssertionError, match="diverged"):  # that no job may be dead
         answer_until_finished(system, project_id, truth)
     assert diverged() - before == 1
+
+
+def test_images_that_arrive_are_asked_or_passed_as_they_are_scored(system: System) -> None:
+    project_id, truth = digits_project(system, stream_rate=0.25, cold_labels_per_class=0, max_rounds=9)
+    start(system, project_id)
+    with workers(system):
+        answer_until(system, project_id, truth, lambda: in_state(system, project_id, 1, RoundState.LABELLING))
+        digits = load_digits()
+        arrived = []
+        for body in (png(digits.images[n]) for n in range(POOL + HOLDOUT, POOL + HOLDOUT + 60)):
+            digest = hashlib.sha256(body).hexdigest()
+            system.store.put_bytes(image_key(project_id, digest), body)
+            arrived.append(
+                NewImage(sha256=digest, filename="new.png", width=8, height=8, bytes=len(body), format="PNG")
+            )
+        with system.ledger.transaction() as tx:
+            new = {image.id for image in images.add(tx, project_id, arrived)}
+            system.rounds.ingested(tx, project_id)
+
+        def offered() -> bool:
+            with system.ledger.transaction() as tx:
+                system.rounds.advance(tx, project_id)
+                stream = projects.get(tx, project_id).stream
+            return stream is not None and stream["seen"] == 60
+
+        wait_for(offered, "the stream to have seen what arrived", 60)
+    with system.ledger.transaction() as tx:
+        stream = projects.get(tx, project_id).stream
+        asked = [image for image in new if tasks.was_asked(tx, image)]
+        ann = users.credentials(tx, "ann")
+    assert stream is not None and ann is not None
+    assert stream["asked"] == len(asked) and 5 <= len(asked) <= 25, "a quarter, as nearly as the threshold follows"
+    first = system.labelling.lease(project_id, ann.user.id, count=len(asked))
+    assert {task.image_id for task in first} == set(asked), "who sends a stream is answered first"
+    assert {task.kind for task in first} == {TaskKind.STREAM}
+
+
+@pytest.mark.parametrize("strategy", ["badge", "coreset", "synthesis", "bald"])
+def test_strategies_are_handed_all_that_they_read(system: System, strategy: str) -> None:
+    """Probabilities and features; the features of what is labelled; what the members of a committee say."""
+    committee = {"committee": 2} if strategy == "bald" else {}
+    project_id, truth = digits_project(
+        system, strategy=strategy, cold_labels_per_class=0, recipe={**committee, "folds": 0}, epochs=3, max_rounds=2
+    )
+    start(system, project_id)
+    with workers(system):
+        answer_until_finished(system, project_id, truth)
+    with system.ledger.transaction() as tx:
+        assert labels.counts(tx, project_id).human == 60

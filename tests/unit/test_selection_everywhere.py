@@ -27,6 +27,9 @@ MACHINES = {
     "no vector instructions in NumPy": {"NPY_DISABLE_CPU_FEATURES": "AVX2 FMA3 X86_V3"},
 }
 
+FEW = {"variance": 20, "error_reduction": 20}
+"""How many images of these, whose work for each is that of a whole batch of others."""
+
 
 def selections() -> dict[str, list[int]]:
     """What each strategy chooses of a pool that is large enough for blocks, threads and several fronts."""
@@ -38,7 +41,9 @@ def selections() -> dict[str, list[int]]:
     asked = {name: registry.make(name) for name in registry.names()}
     asked |= {"all wrappers": registry.make("entropy", subsample=0.7, balance=True, distinct=0.8)}
     asked |= {"weighted": registry.make("kmeans", weighted=True)}
-    return {name: choose(one, [pool], 300, labelled=labelled).ids.tolist() for name, one in asked.items()}
+    return {
+        name: choose(one, [pool], FEW.get(name, 300), labelled=labelled).ids.tolist() for name, one in asked.items()
+    }
 
 
 def elsewhere(environment: dict[str, str]) -> dict[str, list[int]]:

@@ -29,6 +29,7 @@ OpenQuery = Annotated[bool, Query(description="Whether those that were resolved 
 
 @router.get("/guidelines", summary="What annotators are told", responses=errors(404))
 def get_guidelines(project_id: ProjectPath, caller: Reader, system: SystemPart) -> GuidelinesOut:
+    """The text, and of each class its description and example images."""
     with system.database.transaction() as tx:
         return GuidelinesOut.of(guidelines.get(tx, ProjectId(project_id)))
 

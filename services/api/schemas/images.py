@@ -85,6 +85,7 @@ class PredictionOut(Out):
     probabilities: dict[str, float]
     checkpoint_id: int
     round: int
+    asked: bool = Field(description="Whether people are or were asked about it.")
 
     @classmethod
     def whole(cls, prediction: Prediction) -> PredictionOut:
@@ -97,6 +98,7 @@ class PredictionOut(Out):
             probabilities=dict(zip(names, values, strict=False)),
             checkpoint_id=prediction.checkpoint.id,
             round=prediction.round_number,
+            asked=prediction.asked,
         )
 
 

@@ -183,6 +183,14 @@ class TaskCountsOut(Out):
     leased: int
 
 
+class StreamOut(Out):
+    """Where the stream of arriving images stands. What is more uncertain than `threshold` is asked."""
+
+    threshold: float
+    seen: int
+    asked: int
+
+
 class StateOut(Out):
     """Everything about where a project stands, at one moment."""
 
@@ -198,6 +206,7 @@ class StateOut(Out):
     dead_jobs: list[JobOut]
     evidence: EvidenceOut | None = Field(description="Null until a model has scored the pool.")
     auto_labels: AutoLabelsOut
+    stream: StreamOut | None = Field(description="Null until an image has arrived in a project with `stream_rate`.")
 
     @classmethod
     def whole(cls, now: Overview) -> StateOut:
@@ -220,4 +229,5 @@ class StateOut(Out):
             dead_jobs=[JobOut.of(job) for job in now.dead_jobs],
             evidence=now.evidence and EvidenceOut.whole(now.evidence),
             auto_labels=AutoLabelsOut.of(now.auto_labels),
+            stream=now.project.stream and StreamOut(**now.project.stream),
         )

@@ -15,6 +15,9 @@ SELECT * FROM projects WHERE id = %(id)s;
 -- The lock under which a project moves on. NO KEY: answers, which refer to the project, are not held up by it.
 SELECT * FROM projects WHERE id = %(id)s FOR NO KEY UPDATE;
 
+-- name: set_stream
+UPDATE projects SET stream = %(stream)s::jsonb WHERE id = %(id)s;
+
 -- name: list_projects
 SELECT * FROM projects
 WHERE id > %(after)s AND (%(only)s::bigint IS NULL OR id = %(only)s::bigint)

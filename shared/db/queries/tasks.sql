@@ -160,6 +160,12 @@ SELECT count(*) AS kept FROM tasks
 WHERE project_id = %(project_id)s
   AND (state = 'leased' OR (state = 'open' AND (kind <> 'query' OR strategy = 'asked_again')));
 
+-- name: was_asked
+-- Superseded questions were replaced before anybody was asked. Each part has an index of its own.
+SELECT EXISTS (SELECT 1 FROM tasks WHERE image_id = %(image_id)s AND state IN ('open', 'leased'))
+    OR EXISTS (SELECT 1 FROM tasks WHERE image_id = %(image_id)s AND state = 'skipped')
+    OR EXISTS (SELECT 1 FROM annotations WHERE image_id = %(image_id)s AND undone_at IS NULL) AS asked;
+
 -- name: any_live
 SELECT EXISTS (
     SELECT 1 FROM tasks WHERE project_id = %(project_id)s AND state IN ('open', 'leased')

@@ -20,6 +20,12 @@ export function make(tag, { class: name, text, style, ...attributes } = {}, ...c
   return element;
 }
 
+/** Do something once the next picture is on the screen, so that it does not keep it waiting. */
+export function afterPaint(work) {
+  if (document.hidden) setTimeout(work);
+  else requestAnimationFrame(() => setTimeout(work));
+}
+
 /** Close a dialog, and have its fields let go of the keys at once: the next key press is the page's. */
 export function closeDialog(dialog) {
   document.activeElement?.blur();

@@ -2,7 +2,7 @@
 
 import { FlagNote, PassOn } from "./asking.js";
 import { Clock } from "./clock.js";
-import { byId, count, embedded, show } from "./dom.js";
+import { afterPaint, byId, count, embedded, show } from "./dom.js";
 import { Guide } from "./guide.js";
 import { Unreachable, post } from "./http.js";
 import { ALONG, Keeper } from "./keeper.js";
@@ -171,7 +171,7 @@ async function takeAlong() {
 function goOn() {
   why = outbox.size ? SENDING : STARTING;
   draw();
-  keeper.fill();
+  afterPaint(() => keeper.fill());
 }
 
 // What is shown

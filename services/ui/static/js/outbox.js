@@ -8,6 +8,7 @@
  * An entry has a `kind`: `answer`, `answers` (many at once), `skip`, `flag`, or `change` (of an answer given before).
  */
 
+import { afterPaint } from "./dom.js";
 import { Unreachable, post } from "./http.js";
 import { Kept } from "./kept.js";
 
@@ -62,7 +63,7 @@ export class Outbox {
     this.entries.push(kept);
     this.kept.save(kept);
     this.events.changed();
-    this.#sendSoon(0);
+    afterPaint(() => this.#sendSoon(0));
     return kept;
   }
 

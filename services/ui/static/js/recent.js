@@ -1,6 +1,6 @@
 /** One's own answers, the last of them to be seen and taken back, all of them to look back at. */
 
-import { make, show } from "./dom.js";
+import { afterPaint, make, show } from "./dom.js";
 import { get } from "./http.js";
 
 const SHOWN = 10;
@@ -56,12 +56,19 @@ export class Recent {
     this.hasOlder = result.data.before !== null;
   }
 
+  /** Soon: the image that is to be labelled comes first. */
   draw() {
-    show(this.section, this.answers.length > 0);
-    this.list.replaceChildren(...this.answers.slice(-SHOWN).reverse().map((answer) => this.#item(answer)));
+    if (this.drawing) return;
+    this.drawing = true;
+    afterPaint(() => {
+      this.drawing = false;
+      show(this.section, this.answers.length > 0);
+      this.list.replaceChildren(...this.answers.slice(-SHOWN).reverse().map((answer) => this.#item(answer)));
+    });
   }
 
   #item(answer) {
+    if (answer.item?.of === answer.class_id) return answer.item.element;
     const { name, colour } = this.classes.get(answer.class_id) ?? { name: "?", colour: "#888888" };
     const picture = make("img", { src: answer.image.url, alt: "", width: 44, height: 44 });
     if (Math.max(answer.image.width, answer.image.height) <= 64) picture.classList.add("pixels");
@@ -72,6 +79,7 @@ export class Recent {
       button.blur();
       this.choose(answer);
     });
-    return make("li", {}, button);
+    answer.item = { of: answer.class_id, element: make("li", {}, button) };
+    return answer.item.element;
   }
 }
