@@ -190,11 +190,12 @@ def test_only_the_chosen_strategy_shows_its_options(visit: Visit, world: World) 
     page.goto(f"/projects/{world.id}/settings")
     alpha = page.get_by_label("Alpha")
     expect(alpha).to_be_visible()
-    page.get_by_role("radio", name="entropy").check()
+    entropy = page.get_by_role("radio", name="entropy uncertainty", exact=True)
+    entropy.check()
     expect(alpha).to_be_hidden()
     page.get_by_role("button", name="Save settings").click()
     expect(page.get_by_role("status")).to_contain_text("The settings are saved")
-    expect(page.get_by_role("radio", name="entropy")).to_be_checked()
+    expect(entropy).to_be_checked()
 
 
 def test_a_setting_that_can_t_be_is_marked_where_it_is(visit: Visit, world: World) -> None:
@@ -240,6 +241,7 @@ def test_a_project_is_made_with_the_keyboard_alone(visit: Visit, system: System,
     assert_usable(page)
     picture_of(page, "first-run.png")
     page.get_by_role("link", name="New project").press("Enter")
+    expect(page.get_by_label("Name")).to_be_focused()
     page.keyboard.type("Birds")
     page.keyboard.press("Tab")
     page.keyboard.type("heron\nswan")

@@ -89,6 +89,11 @@ def browse(bob: Annotator, project: DigitsProject) -> None:
     """What a lead does at the pages."""
     here = f"/projects/{project.id}"
     with_page = {"accept": "text/html"}
+
+    def post(path: str, **body: Any) -> None:
+        answer = bob._client.post(path, **body)
+        assert answer.status_code in (200, 303), answer.text
+
     pages = ("images", "data", "settings", "activity", "activity.csv", "data/export.csv", "flags")
     for page in ("/activity", "/system", "/projects/new", *(f"{here}/{name}" for name in pages)):
         bob._call("GET", page)
@@ -102,16 +107,16 @@ def browse(bob: Annotator, project: DigitsProject) -> None:
         {"action": "remove", "confirmed": "1"},
         {"action": "ask", "confirmed": "1"},
     ):
-        bob._client.post(f"{here}/images/actions", data={**form, "id": image}).raise_for_status()
-    bob._client.post(f"{here}/settings", data={"shown": "lease_seconds", "lease_seconds": "700"}).raise_for_status()
+        post(f"{here}/images/actions", data={**form, "id": image})
+    post(f"{here}/settings", data={"shown": "lease_seconds", "lease_seconds": "700"})
     named = {f"name.{cell['id']}": cell["name"], f"colour.{cell['id']}": "#123456"}
-    bob._client.post(f"{here}/settings/classes", data=named).raise_for_status()
-    bob._client.post(f"{here}/settings/guidelines", data={"text": "Digits."}).raise_for_status()
-    bob._client.post("/system/jobs/retry").raise_for_status()
-    bob._client.post("/projects/new", data={"name": "other", "classes": "a\nb"}).raise_for_status()
-    begun = bob._call("POST", f"{here}/data/imports", json={"expected": 1, "split": "pool"}).json()["import_id"]
+    post(f"{here}/settings/classes", data=named)
+    post(f"{here}/settings/guidelines", data={"text": "Digits."})
+    post("/system/jobs/retry")
+    post("/projects/new", data={"name": "other", "classes": "a\nb"})
+    begun = bob._call("POST", f"{here}/data/imports", json={"expected": 1, "split": "holdout"}).json()["import_id"]
     file = {"files": ("odd.png", encoded(Image.new("L", (9, 9), 77), "PNG"), "image/png")}
-    bob._client.post(f"{here}/data/upload?import={begun}", files=file).raise_for_status()
+    post(f"{here}/data/upload?split=holdout&class={cell['name']}&import={begun}", files=file)
     bob._call("POST", f"{here}/data/imports/{begun}/end")
 
 
