@@ -188,7 +188,8 @@ def test_a_failed_job_is_tried_again(visit: Visit, world: World) -> None:
 def test_only_the_chosen_strategy_shows_its_options(visit: Visit, world: World) -> None:
     page = visit().page
     page.goto(f"/projects/{world.id}/settings")
-    alpha = page.get_by_label("Alpha")
+    alpha = page.locator("[name='option.hybrid.alpha']")
+    page.get_by_role("radio", name="hybrid uncertainty and representation").check()
     expect(alpha).to_be_visible()
     entropy = page.get_by_role("radio", name="entropy uncertainty", exact=True)
     entropy.check()
