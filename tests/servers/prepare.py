@@ -80,6 +80,8 @@ def _missing_packages() -> list[str]:
         packages.append("chromium")
     if shutil.which(promtool.PROGRAM) is None:
         packages.append("prometheus")
+    if shutil.which("npm") is None:  # by which axe-core is fetched
+        packages.append("npm")
     return packages
 
 
