@@ -70,7 +70,7 @@ def add_users(system: System, names: list[str]) -> list[User]:
     """They all sign in with ``PASSWORD``."""
     secret = hash_password(PASSWORD)
     with system.ledger.transaction() as tx:
-        return [users.add(tx, name, name, secret) for name in names]
+        return [users.add(tx, name, name, secret, admin=True) for name in names]
 
 
 @contextmanager

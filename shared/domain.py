@@ -140,12 +140,30 @@ class JobState(StrEnum):
 
 
 class Scope(StrEnum):
-    """What an API key may do."""
+    """What an API key may do. ``batch``: what a vendor does, in the batches that are its own."""
 
     READ = "read"
     INGEST = "ingest"
     LABEL = "label"
     MANAGE = "manage"
+    BATCH = "batch"
+
+
+class UserKind(StrEnum):
+    """``person`` signs in; ``vendor`` is a firm outside, which works through keys; ``annotator`` is one of its people,
+    known by the vendor's own name for them."""
+
+    PERSON = "person"
+    VENDOR = "vendor"
+    ANNOTATOR = "annotator"
+
+
+class Role(StrEnum):
+    """What somebody is in a project, the most powerful first. Admins are everything everywhere."""
+
+    MANAGER = "manager"
+    REVIEWER = "reviewer"
+    ANNOTATOR = "annotator"
 
 
 MAX_JOB_ATTEMPTS = 5
@@ -294,11 +312,17 @@ class User:
     username: str
     display_name: str
     disabled: bool
+    is_admin: bool = False
+    kind: UserKind = UserKind.PERSON
+    vendor_id: UserId | None = None
+    """The firm that an ``annotator`` works for, and ``external_id`` is its name for them."""
+    external_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ApiKey:
-    """Never holds the secret: the database has its SHA-256 only. ``project_id`` None: every project."""
+    """Never holds the secret: the database has its SHA-256 only. ``project_id`` None: every project. ``user_id``: the
+    vendor, or the person, that it acts as; None: for nobody but itself."""
 
     id: ApiKeyId
     name: str
@@ -309,6 +333,8 @@ class ApiKey:
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
+    user_id: UserId | None = None
+    created_by: UserId | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -77,7 +77,7 @@ class World:
     def user(self, name: str = "ann") -> User:
         with self.system.ledger.transaction() as tx:
             known = users.credentials(tx, name)
-            return known.user if known else users.add(tx, name, name, "not a hash")
+            return known.user if known else users.add(tx, name, name, "not a hash", admin=True)
 
     def start(self) -> None:
         with self.system.ledger.transaction() as tx:

@@ -33,7 +33,7 @@ def _add_first_user(url: str, username: str, password: SecretStr) -> bool:
         with database.transaction() as tx:
             if users.any_exists(tx):
                 return False
-            user = users.add(tx, username, username.title(), hash_password(password.get_secret_value()))
+            user = users.add(tx, username, username.title(), hash_password(password.get_secret_value()), admin=True)
             events.record(tx, None, "system", "user.added", {"user": user.id, "username": username})
             return True
     finally:

@@ -195,14 +195,14 @@ def _ensure_access(data: Path, database_url: str, port: int) -> Stack:
     try:
         with database.transaction() as tx:
             if users.credentials(tx, USERNAME) is None:
-                users.add(tx, USERNAME, "Admin", hash_password(stack.password))
+                users.add(tx, USERNAME, "Admin", hash_password(stack.password), admin=True)
             if users.key_by_digest(tx, digest(stack.api_key)) is None:
                 users.add_key(
                     tx,
                     name="local",
                     prefix=prefix_of(stack.api_key),
                     key_sha256=digest(stack.api_key),
-                    scopes=tuple(Scope),
+                    scopes=tuple(set(Scope) - {Scope.BATCH}),
                 )
     finally:
         database.close()

@@ -24,6 +24,8 @@ class Event:
     actor: str
     kind: str
     data: Mapping[str, Any]
+    address: str | None = None
+    """Where who did it was; None: not known."""
 
 
 def record(tx: Tx, project_id: ProjectId | None, actor: str, kind: str, data: Mapping[str, Any] | None = None) -> None:

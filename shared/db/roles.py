@@ -57,6 +57,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "labels": "SELECT, INSERT, UPDATE",
         "imports": "SELECT, INSERT, UPDATE",
         "api_keys": "SELECT, UPDATE (last_used_at)",
+        "memberships": READ,
         "users": "SELECT (id, username)",  # exports name who answered
     },
     "ui": {
@@ -72,6 +73,8 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "flags": "SELECT, INSERT, UPDATE",
         "users": "SELECT, UPDATE (password_hash)",
         "sessions": "SELECT, INSERT, DELETE",
+        "memberships": "SELECT, INSERT, UPDATE, DELETE",
+        "invitations": "SELECT, INSERT, UPDATE",
     },
     "trainer": _SWEEPS,
     "scorer": {**_SWEEPS, "labels": "SELECT, INSERT, UPDATE, DELETE"},  # the model's

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from shared.db.pool import Row, Tx
 from shared.db.sql import queries
-from shared.domain import ApiKey, ProjectId, Scope, User, UserId
+from shared.domain import ApiKey, ProjectId, Scope, User, UserId, UserKind
 from shared.errors import NotFound
 
 _Q = queries("users")
@@ -23,7 +23,16 @@ class Credentials:
 
 
 def _user(row: Row) -> User:
-    return User(id=row["id"], username=row["username"], display_name=row["display_name"], disabled=row["disabled"])
+    return User(
+        id=row["id"],
+        username=row["username"],
+        display_name=row["display_name"],
+        disabled=row["disabled"],
+        is_admin=row["is_admin"],
+        kind=UserKind(row["kind"]),
+        vendor_id=row["vendor_id"],
+        external_id=row["external_id"],
+    )
 
 
 def _key(row: Row) -> ApiKey:
@@ -37,6 +46,8 @@ def _key(row: Row) -> ApiKey:
         expires_at=row["expires_at"],
         revoked_at=row["revoked_at"],
         last_used_at=row["last_used_at"],
+        user_id=row["user_id"],
+        created_by=row["created_by"],
     )
 
 
@@ -45,11 +56,11 @@ def any_exists(tx: Tx) -> bool:
     return bool(row and row["found"])
 
 
-def add(tx: Tx, username: str, display_name: str, password_hash: str) -> User:
+def add(tx: Tx, username: str, display_name: str, password_hash: str, *, admin: bool = False) -> User:
     """Raises ``Conflict`` if the name is taken, ``Invalid`` if it isn't made of a-z, 0-9 and . _ @ + -."""
     row = tx.one(
         _Q["insert_user"],
-        {"username": username, "display_name": display_name, "password_hash": password_hash},
+        {"username": username, "display_name": display_name, "password_hash": password_hash, "admin": admin},
     )
     assert row is not None  # INSERT ... RETURNING
     return _user(row)
@@ -108,7 +119,10 @@ def add_key(
     scopes: Iterable[Scope],
     project_id: ProjectId | None = None,
     expires_at: datetime | None = None,
+    user_id: UserId | None = None,
+    created_by: UserId | None = None,
 ) -> ApiKey:
+    """``user_id``: whom it acts as, a vendor for the scope ``batch``."""
     row = tx.one(
         _Q["insert_key"],
         {
@@ -118,6 +132,8 @@ def add_key(
             "scopes": [s.value for s in scopes],
             "project_id": project_id,
             "expires_at": expires_at,
+            "user_id": user_id,
+            "created_by": created_by,
         },
     )
     assert row is not None  # INSERT ... RETURNING

@@ -36,7 +36,7 @@ def _password_hash() -> str:
 
 def add_user(system: System, username: str, display_name: str = "") -> User:
     with system.ledger.transaction() as tx:
-        return users.add(tx, username, display_name or username, _password_hash())
+        return users.add(tx, username, display_name or username, _password_hash(), admin=True)
 
 
 def photos(count: int) -> list[bytes]:

@@ -53,7 +53,7 @@ class Running:
 
     def add_user(self, username: str) -> None:
         with database(self.database_url) as pool, pool.transaction() as tx:
-            users.add(tx, username, username, hash_password(PASSWORD))
+            users.add(tx, username, username, hash_password(PASSWORD), admin=True)
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
         """For looking at the truth behind the services' backs."""
@@ -94,7 +94,9 @@ def running(
     ui, api = free_port(), free_port()
     key = new_api_key()
     with database(database_url) as pool, pool.transaction() as tx:
-        users.add_key(tx, name="test", prefix=key.prefix, key_sha256=key.sha256, scopes=tuple(Scope))
+        users.add_key(
+            tx, name="test", prefix=key.prefix, key_sha256=key.sha256, scopes=tuple(set(Scope) - {Scope.BATCH})
+        )
     processes = Processes(
         {
             "WINNOW_DATABASE_URL": database_url,

@@ -68,7 +68,7 @@ def test_a_table_comes_after_those_that_it_refers_to(migrated_database_url: str)
         )
         for table, refers_to in cursor.fetchall():
             if table in copying.TABLES:
-                assert copying.TABLES.index(refers_to) < copying.TABLES.index(table)
+                assert copying.TABLES.index(refers_to) <= copying.TABLES.index(table)  # a COPY checks itself at its end
 
 
 def test_what_is_written_after_the_moment_of_the_backup_is_not_in_it(

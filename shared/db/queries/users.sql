@@ -1,5 +1,6 @@
 -- name: insert_user
-INSERT INTO users (username, display_name, password_hash) VALUES (%(username)s, %(display_name)s, %(password_hash)s)
+INSERT INTO users (username, display_name, password_hash, is_admin)
+VALUES (%(username)s, %(display_name)s, %(password_hash)s, %(admin)s)
 RETURNING *;
 
 -- name: by_username
@@ -27,8 +28,9 @@ DELETE FROM sessions USING users WHERE users.id = sessions.user_id AND users.use
 DELETE FROM sessions WHERE expires_at < now();
 
 -- name: insert_key
-INSERT INTO api_keys (name, prefix, key_sha256, scopes, project_id, expires_at)
-VALUES (%(name)s, %(prefix)s, %(key_sha256)s, %(scopes)s::text[], %(project_id)s, %(expires_at)s)
+INSERT INTO api_keys (name, prefix, key_sha256, scopes, project_id, expires_at, user_id, created_by)
+VALUES (%(name)s, %(prefix)s, %(key_sha256)s, %(scopes)s::text[], %(project_id)s, %(expires_at)s, %(user_id)s,
+        %(created_by)s)
 RETURNING *;
 
 -- name: key_by_digest
