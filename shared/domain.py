@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, NewType
 
@@ -24,6 +25,7 @@ JobId = NewType("JobId", int)
 UserId = NewType("UserId", int)
 ApiKeyId = NewType("ApiKeyId", int)
 FlagId = NewType("FlagId", int)
+BatchId = NewType("BatchId", int)
 
 
 class ProjectState(StrEnum):
@@ -93,6 +95,20 @@ class TaskState(StrEnum):
     DONE = "done"
     SKIPPED = "skipped"
     SUPERSEDED = "superseded"
+
+
+class BatchState(StrEnum):
+    """A vendor's batch. ``open`` waits for its first lease; ``completed`` until work is rejected; see
+    ``shared.batches`` for what may follow what."""
+
+    DRAFT = "draft"
+    OPEN = "open"
+    IN_PROGRESS = "in_progress"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    CANCELLING = "cancelling"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
 
 
 class PassOn(StrEnum):
@@ -425,6 +441,46 @@ class Task:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Questions that a vendor answers for money. ``size``: images, each answered by ``overlap`` people.
+
+    ``fill``: ``selection`` keeps it filled from the project's own queue; ``random`` and the name of a strategy choose
+    once. ``price`` is per ``price_per``, ``label`` or ``hour``, in ``currency`` (ISO 4217); all three or none.
+    """
+
+    id: BatchId
+    project_id: ProjectId
+    vendor_id: UserId
+    name: str
+    external_id: str | None
+    state: BatchState
+    size: int
+    overlap: int
+    fill: str
+    instructions: str
+    deadline: datetime | None
+    price: Decimal | None
+    price_per: str | None
+    currency: str | None
+    version: int
+    """Grows with every change that somebody makes."""
+    fill_job: JobId | None
+    filled_at: datetime | None
+    """When all that it was to be filled with was chosen; None: more comes."""
+    error: str | None
+    revoked: int
+    """Tasks that were held when the batch was cancelled, and ``dropped`` those that waited."""
+    dropped: int
+    created_at: datetime
+    opened_at: datetime | None
+    ended_at: datetime | None
+
+    @property
+    def etag(self) -> str:
+        return f'"{self.id}-{self.version}"'
+
+
+@dataclass(frozen=True, kw_only=True)
 class Annotation:
     id: AnnotationId
     task_id: TaskId
@@ -437,6 +493,8 @@ class Annotation:
     undone_at: datetime | None
     suggested: ClassId | None = None
     """The class that the annotator had seen suggested; None if nothing was."""
+    external_id: str | None = None
+    """The caller's own name for it."""
 
 
 @dataclass(frozen=True, kw_only=True)

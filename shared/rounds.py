@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from shared import arriving, autolabelling, evidence
+from shared import arriving, autolabelling, batches, evidence
 from shared.arriving import Arrivals
 from shared.autolabelling import Predictions
 from shared.db import events, images, jobs, labels, projects, tasks
@@ -225,20 +225,25 @@ class Rounds:
     def selected(self, tx: Tx, job: Job, strategy: str, picks: Sequence[Pick]) -> None:
         """Open tasks for the picks, in their order, in place of the open ones that nobody holds."""
         project = projects.lock(tx, job.project_id)
-        current = rows.latest(tx, job.project_id)
-        if current is None or current.id != job.round_id or current.state is not RoundState.SELECTING:
-            return
-        replaced = tasks.supersede_open(tx, project.id)
         new = [
             NewTask(image_id=pick.image_id, priority=float(rank), strategy=strategy, score=pick.score)
             for rank, pick in enumerate(picks, start=1)
         ]
+        if "batch_id" in job.payload:
+            batches.filled(tx, job, new)
+            return
+        current = rows.latest(tx, job.project_id)
+        if current is None or current.id != job.round_id or current.state is not RoundState.SELECTING:
+            return
+        replaced = tasks.supersede_open(tx, project.id)
+        given_up = batches.give_up_open(tx, project.id)
         at_random = int(job.payload.get("random", 0))
         if at_random:  # first, so that they are a random sample of all there is
             tasks.add_random(
                 tx, project.id, current.id, count=at_random, spread=len(new) + 1, seed=int(job.payload["seed"])
             )
         opened = tasks.add(tx, project.id, current.id, new)
+        batches.top_up(tx, project.id, given_up)
         log.info("round.selected", project_id=project.id, round=current.number, opened=opened, replaced=replaced)
         self._enter(tx, current, RoundState.LABELLING)
         self.advance(tx, project.id)
@@ -332,6 +337,8 @@ class Rounds:
         if images.count_candidates(tx, project.id, 1):
             self._ask_select(tx, project, current, attempt=rows.select_again(tx, current.id))
             return True
+        if tasks.any_live_in_batches(tx, project.id):
+            return False  # what vendors answer may yet be learnt from
         self._finish(tx, project, current, "pool exhausted: every image is labelled or was skipped")
         return False
 

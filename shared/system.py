@@ -20,6 +20,7 @@ from shared.settings import BusSettings, DatabaseSettings, RetentionSettings, St
 from shared.store.base import Store
 from shared.store.factory import open_store
 from shared.telemetry import logger
+from shared.vendors import Vendors
 
 log = logger(__name__)
 
@@ -34,6 +35,7 @@ class System:
     ledger: Ledger
     rounds: Rounds
     labelling: Labelling
+    vendors: Vendors
     curation: Curation
     retention: Retention
 
@@ -75,13 +77,15 @@ def joined(
     wires = open_bus(bus, settings.url.get_secret_value())
     ledger = Ledger(database, wires)
     rounds = Rounds(ledger)
+    labelling = Labelling(ledger, rounds)
     return System(
         database=database,
         bus=wires,
         store=store,
         ledger=ledger,
         rounds=rounds,
-        labelling=Labelling(ledger, rounds),
+        labelling=labelling,
+        vendors=Vendors(ledger, labelling),
         curation=Curation(ledger, rounds),
         retention=Retention(database, store, retention or RetentionSettings()),
     )

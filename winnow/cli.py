@@ -265,13 +265,14 @@ def bench(
 @keys_app.command("create")
 def keys_create(
     name: Annotated[str, typer.Argument(help="What the key is for.")],
-    scopes: Annotated[str, typer.Option(help="Comma-separated: read, ingest, label, manage.")] = "read",
+    scopes: Annotated[str, typer.Option(help="Comma-separated: read, ingest, label, manage, batch.")] = "read",
     project: Annotated[int | None, typer.Option(help="Id of the only project it may reach; none: all.")] = None,
     days: Annotated[int | None, typer.Option(help="Days until it expires; none: never.")] = None,
+    vendor: Annotated[str | None, typer.Option(help="Name of the vendor that it acts as; made if new.")] = None,
     database: DatabaseOption = None,
     data: DataOption = DEFAULT_DATA,
 ) -> None:
-    """Make an API key and show it, this once."""
+    """Make an API key and show it, this once. A vendor's has the scope batch: --vendor NAME --scopes batch."""
     from shared.credentials import new_api_key
     from shared.db import events, users
     from shared.domain import ProjectId, Scope
@@ -280,8 +281,11 @@ def keys_create(
         wanted = [Scope(scope.strip()) for scope in scopes.split(",")]
     except ValueError:
         raise Invalid(f"scopes are {', '.join(scope.value for scope in Scope)}; got {scopes!r}") from None
+    if (vendor is None) != (Scope.BATCH not in wanted):
+        raise Invalid("the scope batch and --vendor go together: such a key acts as the vendor")
     new = new_api_key()
     with transaction(database, data) as tx:
+        acts_as = None if vendor is None else users.add_vendor(tx, vendor)
         users.add_key(
             tx,
             name=name,
@@ -290,8 +294,12 @@ def keys_create(
             scopes=wanted,
             project_id=None if project is None else ProjectId(project),
             expires_at=None if days is None else datetime.now(UTC) + timedelta(days=days),
+            user_id=acts_as,
         )
-        events.record(tx, None, "system", "key.created", {"prefix": new.prefix, "name": name, "scopes": scopes})
+        named = {"vendor": vendor} if vendor else {}
+        events.record(
+            tx, None, "system", "key.created", {"prefix": new.prefix, "name": name, "scopes": scopes, **named}
+        )
     console.print(new.secret, markup=False)
     errors.print("Keep it now: only its hash is stored, so it can't be shown again.")
 

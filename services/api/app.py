@@ -9,6 +9,7 @@ from fastapi.routing import APIRoute
 
 from services.api import problems
 from services.api.routes import (
+    batches,
     exports,
     guidelines,
     images,
@@ -18,6 +19,7 @@ from services.api.routes import (
     progress,
     projects,
     uploads,
+    vendors,
 )
 from shared import web
 from shared.gauges import DatabaseGauges
@@ -28,7 +30,7 @@ from shared.system import System
 
 _DESCRIPTION = """
 Send an API key with every request: `Authorization: Bearer <key>`. A key has scopes: `read`, `ingest` (upload images),
-`label` (import labels) and `manage` (everything).
+`label` (import labels) and `manage` (all of these); those of vendors have `batch`.
 
 Errors are problems as RFC 9457 defines them (`application/problem+json`); `request_id` is what to look for in the
 service's log. Lists come in pages: ask again with `cursor` set to the `next_cursor` of the page before.
@@ -41,6 +43,11 @@ _TAGS = [
     {"name": "progress", "description": "Rounds, models, work under way, and who did what."},
     {"name": "models", "description": "Look at a model, put one to use, compare two, take one along."},
     {"name": "predictions", "description": "What a model says of pictures, the project's or others."},
+    {
+        "name": "batches",
+        "description": "Work for outside vendors: order, watch and pay it, accept or reject it.",
+    },
+    {"name": "vendors", "description": "What a vendor does, with a key of its own: lease tasks, answer them in bulk."},
     {"name": "exports", "description": "Everything, to take along."},
 ]
 
@@ -71,6 +78,8 @@ def create_app(system: System, settings: ApiSettings) -> FastAPI:
     web.install(app, service="api", ready=system.check, collectors=[DatabaseGauges(system.database)])
     for family in (projects, images, uploads, labels, guidelines, progress, models, predictions, exports):
         app.include_router(family.router)
+    for router in (batches.vendors_router, batches.router, vendors.router):
+        app.include_router(router)
     problems.describe(app)
     return app
 

@@ -1,7 +1,7 @@
 """Who calls, and what they may do: API keys sent as ``Authorization: Bearer <key>``.
 
-``manage`` includes every other scope; ``read``, ``ingest`` and ``label`` include nothing but themselves. To a key that
-is limited to one project no other project exists (404).
+``manage`` includes every other scope but ``batch``, which is for the keys of vendors; ``read``, ``ingest`` and
+``label`` include nothing but themselves. To a key that is limited to one project no other project exists (404).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from services.api.parts import ProjectPath, SystemPart
 from shared.credentials import digest
 from shared.db import users
-from shared.domain import ApiKey, ProjectId, Scope
+from shared.domain import ApiKey, Batch, BatchState, ProjectId, Scope, UserId
 from shared.errors import Forbidden, NotFound, Unauthorized
 
 _bearer = HTTPBearer(auto_error=False, scheme_name="ApiKey", description="A key made by `winnow keys create`.")
@@ -43,6 +43,20 @@ class Caller:
         """Raises ``NotFound`` for a project outside this key's limit."""
         if self.key.project_id not in (None, project_id):
             raise NotFound(f"there is no project {project_id}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vendor(Caller):
+    """A vendor, by a key that acts as it."""
+
+    user_id: UserId
+
+    def owns(self, batch: Batch) -> Batch:
+        """The batch. Raises ``NotFound`` for another vendor's, for a draft, and for one outside this key's limit."""
+        limited = self.key.project_id not in (None, batch.project_id)
+        if batch.vendor_id != self.user_id or batch.state is BatchState.DRAFT or limited:
+            raise NotFound(f"there is no batch {batch.id}")
+        return batch
 
 
 def _caller(system: SystemPart, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> Caller:
@@ -74,6 +88,15 @@ def _with_scope_in_project(scope: Scope) -> Callable[[int, Caller], Caller]:
     return check
 
 
+def _vendor(caller: Annotated[Caller, Depends(_caller)]) -> Vendor:
+    """Raises ``Forbidden`` for a key that acts as no vendor."""
+    if Scope.BATCH not in caller.key.scopes or caller.key.user_id is None:
+        raise Forbidden("this needs a vendor's key, with the scope 'batch'")
+    return Vendor(key=caller.key, user_id=caller.key.user_id)
+
+
+AnyCaller = Annotated[Caller, Depends(_caller)]
+AsVendor = Annotated[Vendor, Depends(_vendor)]
 AnyReader = Annotated[Caller, Depends(_with_scope(Scope.READ))]
 AnyManager = Annotated[Caller, Depends(_with_scope(Scope.MANAGE))]
 Reader = Annotated[Caller, Depends(_with_scope_in_project(Scope.READ))]

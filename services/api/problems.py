@@ -28,6 +28,7 @@ _DESCRIPTIONS = {
     404: "There is no such thing, or the key is limited to another project.",
     408: "The client fell silent; `results` has what was taken until then.",
     409: "Not possible in the present state; `detail` says why.",
+    412: "`If-Match` names a version that is not the present one.",
     413: "The body is too large.",
     415: "The body is not multipart/form-data.",
     422: "The request does not fit its schema, or values don't go together.",

@@ -19,13 +19,14 @@ from shared.db.pool import Tx, translate
 from shared.errors import Conflict, Retryable
 
 TABLES = (
-    "projects", "classes", "users", "api_keys", "shards", "images", "rounds", "checkpoints", "tasks", "annotations",
-    "labels", "jobs", "events", "class_examples", "passes", "flags", "imports", "memberships", "invitations",
+    "projects", "classes", "users", "api_keys", "shards", "images", "rounds", "checkpoints", "jobs", "batches", "tasks",
+    "annotations", "labels", "events", "class_examples", "passes", "flags", "imports", "memberships", "invitations",
+    "batch_leases", "batch_verdicts",
 )  # fmt: skip
 """What is copied, each table after those that it refers to. A table that a snapshot's version had not is left out."""
-LEFT_OUT = ("sessions", "schema_migrations")
-"""People sign in again after a restore; the migrations are run, not copied."""
-FUNCTIONS = ("add_first_user", "events_are_append_only")
+LEFT_OUT = ("sessions", "idempotent_requests", "schema_migrations")
+"""People sign in again after a restore, and requests sent again are done again; migrations are run, not copied."""
+FUNCTIONS = ("add_annotator", "add_first_user", "events_are_append_only")
 LOCK_WAIT_S = 600
 """How long a backup waits for a deletion under way."""
 _APPLICATION = "winnow-backup"

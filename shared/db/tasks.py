@@ -16,6 +16,7 @@ from shared.domain import (
     MAX_TASK_SKIPS,
     Annotation,
     AnnotationId,
+    BatchId,
     ClassId,
     ImageId,
     NewTask,
@@ -70,7 +71,8 @@ class Expired:
     fence: int
 
 
-def _task(row: Row) -> Task:
+def task_of(row: Row) -> Task:
+    """The record of a whole row of tasks."""
     return Task(
         id=row["id"],
         project_id=row["project_id"],
@@ -102,11 +104,22 @@ def _annotation(row: Row) -> Annotation:
         created_at=row["created_at"],
         undone_at=row["undone_at"],
         suggested=row["suggested"],
+        external_id=row["external_id"],
     )
 
 
-def add(tx: Tx, project_id: ProjectId, round_id: RoundId | None, new: Sequence[NewTask]) -> int:
-    """Open tasks; images labelled or asked about meanwhile are passed over. Returns how many were opened."""
+def add(
+    tx: Tx,
+    project_id: ProjectId,
+    round_id: RoundId | None,
+    new: Sequence[NewTask],
+    *,
+    batch_id: BatchId | None = None,
+) -> int:
+    """Open tasks, in a vendor's batch if one is named; images labelled or asked about meanwhile are passed over.
+
+    Returns how many were opened.
+    """
     rows = tx.all(
         _Q["insert_tasks"],
         {
@@ -117,15 +130,26 @@ def add(tx: Tx, project_id: ProjectId, round_id: RoundId | None, new: Sequence[N
             "priorities": [t.priority for t in new],
             "strategies": [t.strategy for t in new],
             "scores": [t.score for t in new],
+            "batch_id": batch_id,
         },
     )
     return len(rows)
 
 
-def add_random(tx: Tx, project_id: ProjectId, round_id: RoundId, *, count: int, spread: float, seed: int) -> int:
-    """Open queries about ``count`` random candidates, with priorities from 0 to ``spread``. Returns how many."""
+def add_random(
+    tx: Tx,
+    project_id: ProjectId,
+    round_id: RoundId | None,
+    *,
+    count: int,
+    spread: float,
+    seed: int,
+    batch_id: BatchId | None = None,
+) -> int:
+    """Open queries about ``count`` random candidates, with priorities from 0 to ``spread``, in a vendor's batch if one
+    is named. Returns how many."""
     params = {"project_id": project_id, "round_id": round_id, "count": count, "spread": spread, "seed": seed}
-    return tx.run(_Q["insert_random"], params)
+    return tx.run(_Q["insert_random"], {**params, "batch_id": batch_id})
 
 
 def supersede_open(tx: Tx, project_id: ProjectId) -> int:
@@ -155,10 +179,10 @@ def lease(
         "only_queries": only_queries,
         "without": list(without),
     }
-    held = [_task(row) for row in tx.all(_Q["held"], {**params, "count": count})]
+    held = [task_of(row) for row in tx.all(_Q["held"], {**params, "count": count})]
     if len(held) >= count:
         return held
-    fresh = [_task(row) for row in tx.all(_Q["lease"], {**params, "count": count - len(held)})]
+    fresh = [task_of(row) for row in tx.all(_Q["lease"], {**params, "count": count - len(held)})]
     return sorted(held + fresh, key=lambda t: (t.priority, t.id))
 
 
@@ -190,7 +214,7 @@ def get(tx: Tx, project_id: ProjectId, task_id: TaskId) -> Task:
     row = tx.one(_Q["get"], {"project_id": project_id, "id": task_id})
     if row is None:
         raise NotFound(f"there is no task {task_id} in this project")
-    return _task(row)
+    return task_of(row)
 
 
 def finish(tx: Tx, project_id: ProjectId, user_id: UserId, held: Lease) -> Task | None:
@@ -199,7 +223,7 @@ def finish(tx: Tx, project_id: ProjectId, user_id: UserId, held: Lease) -> Task 
     A lease that ran out without anybody else taking the task is still good: the answer is not thrown away.
     """
     row = tx.one(_Q["finish"], {"project_id": project_id, "user_id": user_id, "id": held.task_id, "fence": held.fence})
-    return None if row is None else _task(row)
+    return None if row is None else task_of(row)
 
 
 def skip(tx: Tx, project_id: ProjectId, user_id: UserId, held: Lease, way: PassOn = PassOn.LATER) -> Task | None:
@@ -216,14 +240,20 @@ def skip(tx: Tx, project_id: ProjectId, user_id: UserId, held: Lease, way: PassO
             "reserve_s": RESERVED_S,
         },
     )
-    return None if row is None else _task(row)
+    return None if row is None else task_of(row)
 
 
 def hand_on(tx: Tx, task: Task, user_id: UserId, way: PassOn, reason: str) -> Task:
     """Never give this task to this person again; it is given up once everybody has handed it on."""
     tx.run(_Q["insert_pass"], {"task_id": task.id, "user_id": user_id, "way": way.value, "reason": reason})
     row = tx.one(_Q["give_up_if_all_passed"], {"id": task.id})
-    return task if row is None else _task(row)
+    return task if row is None else task_of(row)
+
+
+def note_cannot_tell(tx: Tx, task_id: TaskId, user_id: UserId, reason: str) -> None:
+    """Let leads see who could not tell, and why."""
+    way = PassOn.CANNOT_TELL.value
+    tx.run(_Q["insert_pass"], {"task_id": task_id, "user_id": user_id, "way": way, "reason": reason})
 
 
 def could_not_tell(tx: Tx, project_id: ProjectId, limit: int) -> list[CouldNotTell]:
@@ -240,11 +270,18 @@ def note_suggested(tx: Tx, user_id: UserId, shown: Sequence[tuple[Lease, ClassId
 def take_back(tx: Tx, user_id: UserId, task_id: TaskId, *, lease_s: float) -> Task | None:
     """Lease an answered task to the annotator who answered it, under a new fence."""
     row = tx.one(_Q["take_back"], {"id": task_id, "user_id": user_id, "lease_s": lease_s})
-    return None if row is None else _task(row)
+    return None if row is None else task_of(row)
 
 
 def add_annotation(
-    tx: Tx, task: Task, user_id: UserId, class_id: ClassId, *, key: str, duration_ms: int | None
+    tx: Tx,
+    task: Task,
+    user_id: UserId,
+    class_id: ClassId,
+    *,
+    key: str,
+    duration_ms: int | None,
+    external_id: str | None = None,
 ) -> Annotation:
     """Raises ``Conflict`` if the task has a standing answer or the key was used before."""
     row = tx.one(
@@ -259,6 +296,7 @@ def add_annotation(
             "fence": task.fence,
             "duration_ms": duration_ms,
             "suggested": task.suggested,
+            "external_id": external_id,
         },
     )
     assert row is not None  # INSERT ... RETURNING
@@ -304,6 +342,12 @@ def was_asked(tx: Tx, image_id: ImageId) -> bool:
 
 def any_live(tx: Tx, project_id: ProjectId) -> bool:
     row = tx.one(_Q["any_live"], {"project_id": project_id})
+    return bool(row and row["live"])
+
+
+def any_live_in_batches(tx: Tx, project_id: ProjectId) -> bool:
+    """Whether a vendor has anything to answer."""
+    row = tx.one(_Q["any_live_in_batches"], {"project_id": project_id})
     return bool(row and row["live"])
 
 

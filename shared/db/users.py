@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +10,7 @@ from datetime import datetime
 from shared.db.pool import Row, Tx
 from shared.db.sql import queries
 from shared.domain import ApiKey, ProjectId, Scope, User, UserId, UserKind
-from shared.errors import NotFound
+from shared.errors import Conflict, Invalid, NotFound
 
 _Q = queries("users")
 
@@ -64,6 +65,29 @@ def add(tx: Tx, username: str, display_name: str, password_hash: str, *, admin: 
     )
     assert row is not None  # INSERT ... RETURNING
     return _user(row)
+
+
+def vendor_name(name: str) -> str:
+    """The user name under which a vendor of that name is known: its letters and digits, lower case."""
+    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:80]
+    if not plain:
+        raise Invalid(f"a vendor's name has letters or digits from a to z and 0 to 9, not {name!r}")
+    return f"vendor.{plain}"
+
+
+def add_vendor(tx: Tx, name: str) -> UserId:
+    """The vendor of that name, made if there is none. Raises ``Invalid`` for a name that can't be one."""
+    params = {"username": vendor_name(name), "display_name": name}
+    row = tx.one(_Q["add_vendor"], params) or tx.one(_Q["by_username"], params)
+    assert row is not None  # it was there, or is there now
+    if row["kind"] != UserKind.VENDOR.value:
+        raise Conflict(f"{params['username']} is somebody who signs in, and no vendor")
+    return UserId(row["id"])
+
+
+def vendors(tx: Tx) -> dict[UserId, str]:
+    """Display names by id."""
+    return {UserId(row["id"]): row["display_name"] for row in tx.all(_Q["vendors"])}
 
 
 def add_first(tx: Tx, username: str, display_name: str, password_hash: str) -> UserId | None:

@@ -1,6 +1,7 @@
 -- name: close_queries_of
--- Questions that the model answers now. One that is held stays, and so does an audit.
-UPDATE tasks SET state = 'superseded' WHERE image_id = ANY (%(image_ids)s::bigint[]) AND state = 'open' AND kind = 'query';
+-- Questions that the model answers now. One that is held stays, and so do an audit and what a vendor is to answer.
+UPDATE tasks SET state = 'superseded'
+WHERE image_id = ANY (%(image_ids)s::bigint[]) AND state = 'open' AND kind = 'query' AND batch_id IS NULL;
 
 -- name: put
 -- Only readable pool images that no person has labelled, nobody holds and nobody has given up on.

@@ -1,7 +1,7 @@
 -- name: insert_tasks
 -- Only images that are still unlabelled and not already asked about.
-INSERT INTO tasks (project_id, round_id, image_id, kind, priority, strategy, score)
-SELECT %(project_id)s, %(round_id)s, t.image_id, t.kind, t.priority, t.strategy, t.score
+INSERT INTO tasks (project_id, round_id, image_id, kind, priority, strategy, score, batch_id)
+SELECT %(project_id)s, %(round_id)s, t.image_id, t.kind, t.priority, t.strategy, t.score, %(batch_id)s
 FROM unnest(%(image_ids)s::bigint[], %(kinds)s::text[], %(priorities)s::double precision[], %(strategies)s::text[],
             %(scores)s::double precision[]) AS t (image_id, kind, priority, strategy, score)
 WHERE NOT EXISTS (SELECT 1 FROM labels l WHERE l.image_id = t.image_id)
@@ -10,8 +10,9 @@ RETURNING id;
 
 -- name: insert_random
 -- Random images of the pool that have no label and that nobody is asked about, spread evenly between the queries.
-INSERT INTO tasks (project_id, round_id, image_id, kind, priority, strategy)
-SELECT %(project_id)s, %(round_id)s, drawn.id, 'query', (row_number() OVER () - 0.5) * %(spread)s / %(count)s, 'random'
+INSERT INTO tasks (project_id, round_id, image_id, kind, priority, strategy, batch_id)
+SELECT %(project_id)s, %(round_id)s, drawn.id, 'query', (row_number() OVER () - 0.5) * %(spread)s / %(count)s, 'random',
+       %(batch_id)s
 FROM (
     SELECT i.id FROM images i
     WHERE i.project_id = %(project_id)s AND i.split = 'pool' AND i.state = 'ready'
@@ -22,23 +23,25 @@ FROM (
 ON CONFLICT (image_id) WHERE state IN ('open', 'leased') DO NOTHING;
 
 -- name: supersede_open
--- A new selection replaces the questions that nobody holds, but those that a person wants asked again.
+-- A new selection replaces the questions that nobody holds, but those that a person wants asked again and those of
+-- batches, which shared.batches replaces.
 UPDATE tasks SET state = 'superseded'
-WHERE project_id = %(project_id)s AND state = 'open' AND kind = 'query' AND strategy <> 'asked_again';
+WHERE project_id = %(project_id)s AND state = 'open' AND kind = 'query' AND strategy <> 'asked_again'
+  AND batch_id IS NULL;
 
 -- name: held
 -- What an annotator already holds, so that a reloaded page goes on with it.
 SELECT * FROM tasks
 WHERE project_id = %(project_id)s AND holder = %(user_id)s AND state = 'leased' AND lease_until > clock_timestamp()
-  AND (kind = 'query' OR NOT %(only_queries)s::boolean) AND id <> ALL (%(without)s::bigint[])
+  AND (kind = 'query' OR NOT %(only_queries)s::boolean) AND id <> ALL (%(without)s::bigint[]) AND batch_id IS NULL
 ORDER BY priority, id LIMIT %(count)s;
 
 -- name: lease
 -- The next open tasks, to one annotator. SKIP LOCKED: concurrent annotators take different rows without waiting.
--- Not what they handed on to others, nor what somebody else wants later.
+-- Not what they handed on to others, nor what somebody else wants later, nor what a vendor is to answer.
 WITH next AS (
     SELECT t.id FROM tasks t
-    WHERE t.project_id = %(project_id)s AND t.state = 'open'
+    WHERE t.project_id = %(project_id)s AND t.state = 'open' AND t.batch_id IS NULL
       AND EXISTS (SELECT 1 FROM projects p WHERE p.id = %(project_id)s AND p.state = 'running')
       AND (t.reserved_for IS NULL OR t.reserved_for = %(user_id)s OR t.reserved_until < clock_timestamp())
       AND NOT EXISTS (SELECT 1 FROM passes p WHERE p.task_id = t.id AND p.user_id = %(user_id)s)
@@ -131,9 +134,9 @@ RETURNING *;
 
 -- name: insert_annotation
 INSERT INTO annotations (task_id, image_id, project_id, user_id, class_id, idempotency_key, fence, duration_ms,
-                         suggested)
+                         suggested, external_id)
 VALUES (%(task_id)s, %(image_id)s, %(project_id)s, %(user_id)s, %(class_id)s, %(key)s, %(fence)s, %(duration_ms)s,
-        %(suggested)s)
+        %(suggested)s, %(external_id)s)
 RETURNING *;
 
 -- name: annotation_by_key
@@ -158,7 +161,8 @@ FROM tasks WHERE project_id = %(project_id)s AND state IN ('open', 'leased');
 -- Live tasks that a new selection leaves as they are.
 SELECT count(*) AS kept FROM tasks
 WHERE project_id = %(project_id)s
-  AND (state = 'leased' OR (state = 'open' AND (kind <> 'query' OR strategy = 'asked_again')));
+  AND (state = 'leased' OR (state = 'open' AND (kind <> 'query' OR strategy = 'asked_again'
+       OR batch_id IN (SELECT id FROM batches WHERE project_id = %(project_id)s AND fill <> 'selection'))));
 
 -- name: was_asked
 -- Superseded questions were replaced before anybody was asked. Each part has an index of its own.
@@ -167,8 +171,16 @@ SELECT EXISTS (SELECT 1 FROM tasks WHERE image_id = %(image_id)s AND state IN ('
     OR EXISTS (SELECT 1 FROM annotations WHERE image_id = %(image_id)s AND undone_at IS NULL) AS asked;
 
 -- name: any_live
+-- Whether a round has anything to wait for: what a batch was filled with outside of rounds is nothing it waits for.
 SELECT EXISTS (
-    SELECT 1 FROM tasks WHERE project_id = %(project_id)s AND state IN ('open', 'leased')
+    SELECT 1 FROM tasks
+    WHERE project_id = %(project_id)s AND state IN ('open', 'leased') AND (batch_id IS NULL OR round_id IS NOT NULL)
+) AS live;
+
+-- name: any_live_in_batches
+SELECT EXISTS (
+    SELECT 1 FROM batches b JOIN tasks t ON t.batch_id = b.id AND t.state IN ('open', 'leased')
+    WHERE b.project_id = %(project_id)s
 ) AS live;
 
 -- name: user_count

@@ -57,3 +57,12 @@ SELECT id, display_name FROM users WHERE id = ANY (%(ids)s::bigint[]);
 
 -- name: add_first
 SELECT add_first_user(%(username)s, %(display_name)s, %(password_hash)s) AS id;
+
+-- name: add_vendor
+-- No password has the hash '!': a vendor works through keys.
+INSERT INTO users (username, display_name, password_hash, kind) VALUES (%(username)s, %(display_name)s, '!', 'vendor')
+ON CONFLICT (username) DO NOTHING
+RETURNING *;
+
+-- name: vendors
+SELECT id, display_name FROM users WHERE kind = 'vendor' AND NOT disabled ORDER BY display_name, id;
