@@ -38,6 +38,7 @@ from shared.errors import Conflict, Invalid, NotFound
 from shared.jobs import Ledger
 from shared.selection import catalog
 from shared.telemetry import logger
+from shared.webhooks import EventType, emit
 
 log = logger(__name__)
 SELECTION, RANDOM = "selection", "random"
@@ -69,6 +70,11 @@ _NAMES = {
     _S.CANCELLED: "batch.cancelled",
     _S.FAILED: "batch.failed",
 }
+_TOLD = {
+    _S.OPEN: EventType.BATCH_OPENED,
+    _S.COMPLETED: EventType.BATCH_COMPLETED,
+    _S.CANCELLED: EventType.BATCH_CANCELLED,
+}
 
 
 def move(
@@ -78,8 +84,10 @@ def move(
     if to not in NEXT[batch.state]:
         raise Conflict(f"the batch is {batch.state.value}: it can't become {to.value}")
     moved = rows.set_state(tx, batch.id, to, error)
-    told = {"batch": batch.id, "name": batch.name, "state": to.value, **(data or {})}
-    events.record(tx, batch.project_id, actor, _NAMES[to], {**told, **({"error": error} if error else {})})
+    told = {"name": batch.name, "state": to.value, **(data or {}), **({"error": error} if error else {})}
+    events.record(tx, batch.project_id, actor, _NAMES[to], {"batch": batch.id, **told})
+    if to in _TOLD:
+        emit(tx, batch.project_id, _TOLD[to], {"batch_id": batch.id, "external_id": batch.external_id, **told})
     log.info("batch.moved", batch_id=batch.id, project_id=batch.project_id, before=batch.state.value, state=to.value)
     return moved
 

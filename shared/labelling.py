@@ -33,6 +33,7 @@ from shared.jobs import Ledger
 from shared.metrics import TASK_ANSWER_SECONDS, TASK_HELD_SECONDS, TASKS_ANSWERED, TASKS_LEASED
 from shared.rounds import Rounds
 from shared.telemetry import logger
+from shared.webhooks import EventType, emit
 
 log = logger(__name__)
 UNDO_DEPTH = 10
@@ -229,6 +230,7 @@ class Labelling:
             task = tasks.get(tx, project_id, old.task_id)
             new = tasks.add_annotation(tx, task, user_id, class_id, key=key, duration_ms=None)
             labels.put_human(tx, new)
+            _tell(tx, new)
             data = {"task": task.id, "annotation": new.id, "before": old.id}
             events.record(tx, project_id, f"user:{user_id}", "annotation.changed", data)
         return Submitted(annotation=new, replayed=False)
@@ -300,8 +302,21 @@ def _record(tx: Tx, project_id: ProjectId, user_id: UserId, given: Given) -> tup
         external_id=given.external_id,
     )
     labels.put_human(tx, annotation)
+    _tell(tx, annotation)
     tx.after_commit(partial(_measure, task, annotation))
     return Submitted(annotation=annotation, replayed=False), task
+
+
+def _tell(tx: Tx, annotation: Annotation) -> None:
+    """Who wants to hear of answers. What kind of question it was isn't said: it would tell which measure people."""
+    data = {
+        "annotation_id": annotation.id,
+        "task_id": annotation.task_id,
+        "image_id": annotation.image_id,
+        "class_id": annotation.class_id,
+        "user_id": annotation.user_id,
+    }
+    emit(tx, annotation.project_id, EventType.ANNOTATION_SUBMITTED, data)
 
 
 def _measure(task: Task, annotation: Annotation) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from typing import Any
 
 from shared import batches
 from shared.db import batches as rows
@@ -16,6 +17,7 @@ from shared.db.batches import Judged
 from shared.db.pool import Tx
 from shared.domain import AnnotationId, Batch, BatchId, BatchState, ImageId, NewTask
 from shared.errors import Invalid
+from shared.webhooks import EventType, emit_each
 
 MOST = 1000
 """Annotations that one call may judge."""
@@ -27,6 +29,9 @@ ASKED_AGAIN = "asked_again"
 class Verdict(StrEnum):
     ACCEPTED = "accepted"
     REJECTED = "rejected"
+
+
+_TOLD = {Verdict.ACCEPTED: EventType.ANNOTATION_ACCEPTED, Verdict.REJECTED: EventType.ANNOTATION_REJECTED}
 
 
 class Outcome(StrEnum):
@@ -60,9 +65,21 @@ def judge(
         data = {"batch": batch_id, "annotations": len(fresh), "annotation_ids": fresh}
         said = {"reason": reason[:200]} if reason else {}
         events.record(tx, project_id, actor, f"annotation.{verdict.value}", {**data, **said})
+        emit_each(tx, project_id, _TOLD[verdict], [_told(batch, known[one], reason) for one in fresh])
         if verdict is Verdict.REJECTED:
             _ask_again(tx, batch, fresh, [known[one].image_id for one in fresh], actor)
     return outcomes
+
+
+def _told(batch: Batch, judged: Judged, reason: str) -> dict[str, Any]:
+    return {
+        "batch_id": batch.id,
+        "annotation_id": judged.id,
+        "task_id": judged.task_id,
+        "image_id": judged.image_id,
+        "external_id": judged.external_id,
+        "reason": reason or None,
+    }
 
 
 def _outcome(found: Judged | None, verdict: Verdict) -> Outcome:

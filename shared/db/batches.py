@@ -96,7 +96,9 @@ class Judged:
     """An annotation as it stands before another verdict."""
 
     id: AnnotationId
+    task_id: TaskId
     image_id: ImageId
+    external_id: str | None
     standing: bool
     verdict: str | None
 

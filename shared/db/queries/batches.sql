@@ -178,7 +178,7 @@ ORDER BY hashint8extended(a.id, 0), a.id LIMIT %(limit)s;
 
 -- name: judged
 -- The annotations of the batch among these, locked, each with its verdict if it has one.
-SELECT a.id, a.image_id, a.undone_at IS NULL AS standing, v.verdict
+SELECT a.id, a.task_id, a.image_id, a.external_id, a.undone_at IS NULL AS standing, v.verdict
 FROM annotations a
 JOIN tasks t ON t.id = a.task_id AND t.batch_id = %(id)s
 LEFT JOIN batch_verdicts v ON v.annotation_id = a.id
