@@ -71,8 +71,8 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "imports": "SELECT, INSERT, UPDATE",
         "api_keys": "SELECT, UPDATE (last_used_at)",
         "memberships": READ,
-        # Exports name who answered, and batches whose they are.
-        "users": "SELECT (id, username, display_name, disabled, kind, vendor_id, external_id)",
+        # Exports name who answered; a key may act as somebody.
+        "users": "SELECT (id, username, display_name, disabled, is_admin, kind, vendor_id, external_id)",
         "webhook_endpoints": "SELECT, INSERT, UPDATE, DELETE",
         "webhook_secrets": "SELECT, INSERT, UPDATE (expires_at)",
         "webhook_messages": "SELECT, INSERT, UPDATE, DELETE",

@@ -176,8 +176,8 @@ def test_a_draft_is_not_shown_to_its_vendor(api: Api) -> None:
 
 def test_neither_side_does_what_is_the_others(api: Api) -> None:
     deal = new_deal(api)
-    assert deal.vendor.get(deal.path).status_code == 403
-    assert deal.vendor.post(f"{deal.path}:cancel").status_code == 403
+    assert deal.vendor.get(deal.path).status_code == 404, "a vendor knows of no project"
+    assert deal.vendor.post(f"{deal.path}:cancel").status_code == 404
     assert api.client.post(f"/v1/batches/{deal.id}/leases", json={}).status_code == 403
     assert api.holding(Scope.READ).get(deal.path).status_code == 403
     elsewhere = started(api.system, name="elsewhere")

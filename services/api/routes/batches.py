@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Path, Query, Response
 
-from services.api.auth import AnyManager, Manager
+from services.api.auth import AnyBatchManager, BatchManager
 from services.api.parts import (
     BIGGEST_ID,
     CursorQuery,
@@ -56,7 +56,7 @@ VerdictQuery = Annotated[
 
 
 @vendors_router.get("", summary="List vendors", responses=errors())
-def list_vendors(caller: AnyManager, system: SystemPart) -> VendorList:
+def list_vendors(caller: AnyBatchManager, system: SystemPart) -> VendorList:
     """Who can be given batches. A vendor comes with its first key: `winnow keys create --vendor NAME`."""
     with system.database.transaction() as tx:
         return VendorList(items=[VendorOut(id=one, name=name) for one, name in users.vendors(tx).items()])
@@ -64,7 +64,7 @@ def list_vendors(caller: AnyManager, system: SystemPart) -> VendorList:
 
 @router.post("/batches", status_code=201, summary="Make a batch", responses=errors(404, 409))
 def create_batch(
-    project_id: ProjectPath, body: NewBatch, response: Response, caller: Manager, system: SystemPart
+    project_id: ProjectPath, body: NewBatch, response: Response, caller: BatchManager, system: SystemPart
 ) -> ManagedBatch:
     """A draft, which its vendor doesn't see until it is opened. Names are unique within the project (409)."""
     with system.database.transaction() as tx:
@@ -79,7 +79,11 @@ def create_batch(
 
 @router.get("/batches", summary="List batches", responses=errors(404))
 def list_batches(
-    project_id: ProjectPath, caller: Manager, system: SystemPart, cursor: CursorQuery = None, limit: LimitQuery = 50
+    project_id: ProjectPath,
+    caller: BatchManager,
+    system: SystemPart,
+    cursor: CursorQuery = None,
+    limit: LimitQuery = 50,
 ) -> BatchPage:
     """In order of id."""
     after = decode_cursor(cursor) or 0
@@ -95,7 +99,7 @@ def list_batches(
 
 @router.get("/batches/{batch_id}", summary="Look at a batch", responses=errors(404))
 def get_batch(
-    project_id: ProjectPath, batch_id: BatchPath, response: Response, caller: Manager, system: SystemPart
+    project_id: ProjectPath, batch_id: BatchPath, response: Response, caller: BatchManager, system: SystemPart
 ) -> ManagedBatch:
     """With its counts, and in `ETag` its version, for changes that nobody else's are to be lost by."""
     with system.database.transaction() as tx:
@@ -110,7 +114,7 @@ def change_batch(
     batch_id: BatchPath,
     body: BatchChange,
     response: Response,
-    caller: Manager,
+    caller: BatchManager,
     system: SystemPart,
     if_match: IfMatch = None,
 ) -> ManagedBatch:
@@ -126,7 +130,7 @@ def change_batch(
 
 @router.post("/batches/{batch_id}:open", summary="Open a batch", responses=errors(404, 409))
 def open_batch(
-    project_id: ProjectPath, batch_id: BatchPath, response: Response, caller: Manager, system: SystemPart
+    project_id: ProjectPath, batch_id: BatchPath, response: Response, caller: BatchManager, system: SystemPart
 ) -> ManagedBatch:
     """Lets the vendor begin. 202 where a strategy of the batch's own is still to choose: `Location` says how that goes.
 
@@ -143,7 +147,7 @@ def open_batch(
 
 
 @router.post("/batches/{batch_id}:pause", summary="Pause a batch", responses=errors(404, 409))
-def pause_batch(project_id: ProjectPath, batch_id: BatchPath, caller: Manager, system: SystemPart) -> ManagedBatch:
+def pause_batch(project_id: ProjectPath, batch_id: BatchPath, caller: BatchManager, system: SystemPart) -> ManagedBatch:
     """Hands out nothing more. Answers to tasks that are held are still taken."""
     with system.database.transaction() as tx:
         _of_project(tx, project_id, batch_id)
@@ -151,7 +155,9 @@ def pause_batch(project_id: ProjectPath, batch_id: BatchPath, caller: Manager, s
 
 
 @router.post("/batches/{batch_id}:resume", summary="Go on with a batch", responses=errors(404, 409))
-def resume_batch(project_id: ProjectPath, batch_id: BatchPath, caller: Manager, system: SystemPart) -> ManagedBatch:
+def resume_batch(
+    project_id: ProjectPath, batch_id: BatchPath, caller: BatchManager, system: SystemPart
+) -> ManagedBatch:
     """After a pause."""
     with system.database.transaction() as tx:
         _of_project(tx, project_id, batch_id)
@@ -160,7 +166,7 @@ def resume_batch(project_id: ProjectPath, batch_id: BatchPath, caller: Manager, 
 
 @router.post("/batches/{batch_id}:cancel", status_code=202, summary="Cancel a batch", responses=errors(404, 409))
 def cancel_batch(
-    project_id: ProjectPath, batch_id: BatchPath, response: Response, caller: Manager, system: SystemPart
+    project_id: ProjectPath, batch_id: BatchPath, response: Response, caller: BatchManager, system: SystemPart
 ) -> ManagedBatch:
     """What is answered stays; what isn't is taken away from whoever holds it. `Location` says how that goes, and in the
     end how many tasks were `answered`, `revoked` from somebody and `dropped` before anybody had them."""
@@ -172,7 +178,7 @@ def cancel_batch(
 
 
 @router.get("/batches/{batch_id}/stats", summary="How far a batch is", responses=errors(404))
-def get_batch_stats(project_id: ProjectPath, batch_id: BatchPath, caller: Manager, system: SystemPart) -> StatsOut:
+def get_batch_stats(project_id: ProjectPath, batch_id: BatchPath, caller: BatchManager, system: SystemPart) -> StatsOut:
     """Counts, and what each of the vendor's people did."""
     with system.database.transaction() as tx:
         batch = _of_project(tx, project_id, batch_id)
@@ -187,7 +193,7 @@ def get_batch_stats(project_id: ProjectPath, batch_id: BatchPath, caller: Manage
 
 
 @router.get("/batches/{batch_id}/cost", summary="What a batch costs", responses=errors(404))
-def get_batch_cost(project_id: ProjectPath, batch_id: BatchPath, caller: Manager, system: SystemPart) -> CostOut:
+def get_batch_cost(project_id: ProjectPath, batch_id: BatchPath, caller: BatchManager, system: SystemPart) -> CostOut:
     """So far, as a whole, and until the project's target accuracy is met, by the forecast of its newest round."""
     with system.database.transaction() as tx:
         batch = _of_project(tx, project_id, batch_id)
@@ -198,7 +204,7 @@ def get_batch_cost(project_id: ProjectPath, batch_id: BatchPath, caller: Manager
 def list_batch_annotations(
     project_id: ProjectPath,
     batch_id: BatchPath,
-    caller: Manager,
+    caller: BatchManager,
     system: SystemPart,
     verdict: VerdictQuery = None,
     cursor: CursorQuery = None,
@@ -212,7 +218,7 @@ def list_batch_annotations(
 
 @router.post("/batches/{batch_id}/annotations:accept", summary="Accept answers", responses=errors(404))
 def accept_annotations(
-    project_id: ProjectPath, batch_id: BatchPath, body: Acceptance, caller: Manager, system: SystemPart
+    project_id: ProjectPath, batch_id: BatchPath, body: Acceptance, caller: BatchManager, system: SystemPart
 ) -> JudgementList:
     """Each for itself. One that was accepted may still be rejected."""
     return _judge(system, project_id, batch_id, body.annotation_ids, Verdict.ACCEPTED, "", caller.actor)
@@ -220,7 +226,7 @@ def accept_annotations(
 
 @router.post("/batches/{batch_id}/annotations:reject", summary="Reject answers", responses=errors(404))
 def reject_annotations(
-    project_id: ProjectPath, batch_id: BatchPath, body: Rejection, caller: Manager, system: SystemPart
+    project_id: ProjectPath, batch_id: BatchPath, body: Rejection, caller: BatchManager, system: SystemPart
 ) -> JudgementList:
     """Each for itself: the answer no longer stands, its label goes, and its image is asked again before all others."""
     return _judge(system, project_id, batch_id, body.annotation_ids, Verdict.REJECTED, body.reason, caller.actor)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response, StreamingResponse
 
-from services.api.auth import AsVendor, Vendor
+from services.api.auth import AnyWorker, Caller
 from services.api.parts import CursorQuery, ImagePath, LimitQuery, SystemPart, decode_cursor, encode_cursor, streamed
 from services.api.problems import errors
 from services.api.routes.batches import BatchPath, VerdictQuery, annotation_page
@@ -46,23 +46,23 @@ _RECORDED = (Status.ACCEPTED, Status.PASSED_ON, Status.REPLAYED)
 
 @router.get("", summary="List your batches", responses=errors())
 def list_vendor_batches(
-    vendor: AsVendor, system: SystemPart, cursor: CursorQuery = None, limit: LimitQuery = 50
+    caller: AnyWorker, system: SystemPart, cursor: CursorQuery = None, limit: LimitQuery = 50
 ) -> VendorBatchPage:
     """In order of id."""
     after = decode_cursor(cursor) or 0
     with system.database.transaction() as tx:
-        limited = vendor.key.project_id
-        found = rows.page(tx, vendor_id=vendor.user_id, project_id=limited, after=after, limit=limit + 1)
+        limited = caller.key.project_id
+        found = rows.page(tx, vendor_id=caller.user_id, project_id=limited, after=after, limit=limit + 1)
     now = datetime.now(UTC)
     more = encode_cursor(found[limit - 1].id) if len(found) > limit else None
     return VendorBatchPage(items=[VendorBatchSummary.short(one, now) for one in found[:limit]], next_cursor=more)
 
 
 @router.get("/{batch_id}", summary="Look at a batch of yours", responses=errors(404))
-def get_vendor_batch(batch_id: BatchPath, vendor: AsVendor, system: SystemPart) -> VendorBatch:
+def get_vendor_batch(batch_id: BatchPath, caller: AnyWorker, system: SystemPart) -> VendorBatch:
     """What is asked, the answers to choose from, what annotators are told, and how far it is."""
     with system.database.transaction() as tx:
-        batch = _mine(tx, vendor, batch_id)
+        batch = _mine(tx, caller, batch_id)
         told = guidelines.get(tx, batch.project_id)
         described = {one.class_id: one.description for one in told.classes}
         return VendorBatch.whole(
@@ -77,14 +77,14 @@ def get_vendor_batch(batch_id: BatchPath, vendor: AsVendor, system: SystemPart) 
 
 @router.post("/{batch_id}/leases", summary="Take tasks", responses=errors(404))
 def lease_batch_tasks(
-    batch_id: BatchPath, body: LeaseIn, request: Request, vendor: AsVendor, system: SystemPart
+    batch_id: BatchPath, body: LeaseIn, request: Request, caller: AnyWorker, system: SystemPart
 ) -> LeaseOut:
     """Up to `count` tasks that nobody holds, for `ttl_s` seconds. After that others may get them; an answer that comes
     later still counts if nobody else took the task meanwhile."""
     with system.database.transaction() as tx:
-        _mine(tx, vendor, batch_id)
+        _mine(tx, caller, batch_id)
     leased = system.vendors.lease(
-        BatchId(batch_id), count=body.count, ttl_s=body.ttl_s, annotator=body.annotator, actor=vendor.actor
+        BatchId(batch_id), count=body.count, ttl_s=body.ttl_s, annotator=body.annotator, actor=caller.actor
     )
     with system.database.transaction() as tx:
         classes = [one.name for one in projects.classes(tx, leased.batch.project_id)]
@@ -105,28 +105,28 @@ def lease_batch_tasks(
 
 @router.post("/{batch_id}/leases/{token}:heartbeat", summary="Hold on to tasks", responses=errors(404))
 def renew_batch_lease(
-    batch_id: BatchPath, token: TokenPath, body: HeartbeatIn, vendor: AsVendor, system: SystemPart
+    batch_id: BatchPath, token: TokenPath, body: HeartbeatIn, caller: AnyWorker, system: SystemPart
 ) -> HeldOut:
     """For another `ttl_s` seconds; answers with the tasks that are still held under this lease."""
     with system.database.transaction() as tx:
-        _mine(tx, vendor, batch_id)
+        _mine(tx, caller, batch_id)
     return HeldOut(task_ids=list(system.vendors.renew(BatchId(batch_id), token, ttl_s=body.ttl_s)))
 
 
 @router.post("/{batch_id}/leases/{token}:release", summary="Give tasks back", responses=errors(404))
-def release_batch_lease(batch_id: BatchPath, token: TokenPath, vendor: AsVendor, system: SystemPart) -> HeldOut:
+def release_batch_lease(batch_id: BatchPath, token: TokenPath, caller: AnyWorker, system: SystemPart) -> HeldOut:
     """Those of the lease that are not answered; answers with which these were."""
     with system.database.transaction() as tx:
-        _mine(tx, vendor, batch_id)
+        _mine(tx, caller, batch_id)
     return HeldOut(task_ids=list(system.vendors.release(BatchId(batch_id), token)))
 
 
 @router.post("/{batch_id}/annotations", summary="Answer tasks", responses=errors(404))
-def submit_batch_annotations(batch_id: BatchPath, body: AnswersIn, vendor: AsVendor, system: SystemPart) -> AnswersOut:
+def submit_batch_annotations(batch_id: BatchPath, body: AnswersIn, caller: AnyWorker, system: SystemPart) -> AnswersOut:
     """Up to 1,000, each for itself: one that is refused leaves the others. Sent again, what is on record is `replayed`,
     so after a lost reply send the whole request once more."""
     with system.database.transaction() as tx:
-        _mine(tx, vendor, batch_id)
+        _mine(tx, caller, batch_id)
     ends = system.vendors.answer(BatchId(batch_id), [_answer(one) for one in body.annotations])
     with system.database.transaction() as tx:
         state = rows.get(tx, BatchId(batch_id)).state
@@ -140,7 +140,7 @@ def submit_batch_annotations(batch_id: BatchPath, body: AnswersIn, vendor: AsVen
 @router.get("/{batch_id}/annotations", summary="Your answers", responses=errors(404))
 def list_vendor_annotations(
     batch_id: BatchPath,
-    vendor: AsVendor,
+    caller: AnyWorker,
     system: SystemPart,
     verdict: VerdictQuery = None,
     cursor: CursorQuery = None,
@@ -148,7 +148,7 @@ def list_vendor_annotations(
 ) -> AnnotationPage:
     """The newest first, with what was made of each; of those that were rejected, why."""
     with system.database.transaction() as tx:
-        return annotation_page(tx, _mine(tx, vendor, batch_id), verdict, cursor, limit)
+        return annotation_page(tx, _mine(tx, caller, batch_id), verdict, cursor, limit)
 
 
 @router.get(
@@ -157,10 +157,10 @@ def list_vendor_annotations(
     response_class=StreamingResponse,
     responses={200: {"content": {"image/*": {}}, "description": "The file."}, **errors(404)},
 )
-def get_batch_image(batch_id: BatchPath, image_id: ImagePath, vendor: AsVendor, system: SystemPart) -> Response:
+def get_batch_image(batch_id: BatchPath, image_id: ImagePath, caller: AnyWorker, system: SystemPart) -> Response:
     """Of an image that a task of this batch which was handed out is about; in a form that every browser shows."""
     with system.database.transaction() as tx:
-        batch = _mine(tx, vendor, batch_id)
+        batch = _mine(tx, caller, batch_id)
         if not rows.shows_image(tx, batch.id, ImageId(image_id)):
             raise NotFound(f"no task that you were given in batch {batch_id} is about an image {image_id}")
         image = images.get(tx, batch.project_id, ImageId(image_id))
@@ -214,9 +214,9 @@ def _media_type(image: Image, key: str, first: bytes) -> str:
     return "image/png" if first.startswith(b"\x89PNG") else "image/jpeg"
 
 
-def _mine(tx: Tx, vendor: Vendor, batch_id: int) -> Batch:
+def _mine(tx: Tx, caller: Caller, batch_id: int) -> Batch:
     """Raises ``NotFound``."""
-    return vendor.owns(rows.get(tx, BatchId(batch_id)))
+    return caller.owns(rows.get(tx, BatchId(batch_id)))
 
 
 def _waiting(tx: Tx, batch: Batch) -> Literal["ended", "paused", "all_leased", "not_filled"]:
