@@ -143,6 +143,8 @@ class ApiSettings(_Settings):
     decode_memory_bytes: int = 1280 * 1024 * 1024
     """What all images being decoded at once may take. One of ``max_pixels`` takes up to 24 bytes a pixel; what could
     never fit is refused."""
+    requests_per_minute: int = Field(default=6000, ge=1)
+    """Of one API key, to one process; beyond these it is told to wait (429)."""
     image_endpoint: str | None = Field(default=None, validation_alias="WINNOW_STORE_PUBLIC_ENDPOINT")
     """Where vendors reach the store, by signed links; None: they fetch images through the api."""
 

@@ -252,13 +252,16 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
-    """What the framework itself refuses: no such path, no such method, a body that is too large."""
     assert isinstance(error, HTTPException)
+    return problem_response(request, problem_of(error))
+
+
+def problem_of(error: HTTPException) -> Problem:
+    """What the framework itself refuses: no such path, no such method, a body that is too large."""
     title = _PHRASES.get(error.status_code) or HTTPStatus(error.status_code).phrase
     kind = title.lower().replace(" ", "-")
     headers = error.headers or {}
-    problem = Problem(status=error.status_code, kind=kind, title=title, detail=str(error.detail), headers=headers)
-    return problem_response(request, problem)
+    return Problem(status=error.status_code, kind=kind, title=title, detail=str(error.detail), headers=headers)
 
 
 def _add_operations(app: FastAPI, ready: Callable[[], None], collectors: Sequence[Collector]) -> None:

@@ -73,14 +73,14 @@ def label_by_hand(stack: Running, project: DigitsProject) -> None:
         wait_for(lambda: bool(bob.lease(project.id, 3)[0]), "tasks")
         first, second, third = bob.lease(project.id, 3)[0]
         held = {"leases": [{"task_id": each.task_id, "fence": each.fence} for each in (first, second, third)]}
-        assert len(bob._call("POST", f"{base}/leases/renew", json=held).json()["held"]) == 3
+        assert len(bob.call("POST", f"{base}/leases/renew", json=held).json()["held"]) == 3
         bob.submit(project.id, first, bob.classes(project.id)[0]["id"])
-        again = bob._call("POST", f"{base}/undo", json={}).json()["task"]
-        bob._call("POST", f"{base}/tasks/{second.task_id}/skip", json={"fence": second.fence})
+        again = bob.call("POST", f"{base}/undo", json={}).json()["task"]
+        bob.call("POST", f"{base}/tasks/{second.task_id}/skip", json={"fence": second.fence})
         held["leases"].append({"task_id": again["task_id"], "fence": again["fence"]})
-        bob._call("POST", f"{base}/leases/release", json=held)
+        bob.call("POST", f"{base}/leases/release", json=held)
         for page in ("/", f"/projects/{project.id}", f"/projects/{project.id}/label", f"{base}/state"):
-            bob._call("GET", page)
+            bob.call("GET", page)
         browse(bob, project)
         bob._client.post("/sign-out")
 
@@ -96,12 +96,12 @@ def browse(bob: Annotator, project: DigitsProject) -> None:
 
     pages = ("images", "data", "settings", "activity", "activity.csv", "data/export.csv", "flags")
     for page in ("/activity", "/system", "/projects/new", *(f"{here}/{name}" for name in pages)):
-        bob._call("GET", page)
+        bob.call("GET", page)
     (cell, *_) = bob.classes(project.id)
-    answer = bob._call("GET", f"{here}/images?state=unlabelled", headers=with_page).text
+    answer = bob.call("GET", f"{here}/images?state=unlabelled", headers=with_page).text
     image = re.findall(r'name="id" value="(\d+)"', answer)[-1]
-    bob._call("GET", f"{here}/images/{image}/details")
-    bob._call("GET", f"{here}/images/{image}/thumb")
+    bob.call("GET", f"{here}/images/{image}/details")
+    bob.call("GET", f"{here}/images/{image}/thumb")
     for form in (
         {"action": "relabel", "class_id": cell["id"]},
         {"action": "remove", "confirmed": "1"},
@@ -114,10 +114,10 @@ def browse(bob: Annotator, project: DigitsProject) -> None:
     post(f"{here}/settings/guidelines", data={"text": "Digits."})
     post("/system/jobs/retry")
     post("/projects/new", data={"name": "other", "classes": "a\nb"})
-    begun = bob._call("POST", f"{here}/data/imports", json={"expected": 1, "split": "holdout"}).json()["import_id"]
+    begun = bob.call("POST", f"{here}/data/imports", json={"expected": 1, "split": "holdout"}).json()["import_id"]
     file = {"files": ("odd.png", encoded(Image.new("L", (9, 9), 77), "PNG"), "image/png")}
     post(f"{here}/data/upload?split=holdout&class={cell['name']}&import={begun}", files=file)
-    bob._call("POST", f"{here}/data/imports/{begun}/end")
+    bob.call("POST", f"{here}/data/imports/{begun}/end")
 
 
 def manage(stack: Running, project: DigitsProject, folder: Path) -> None:
@@ -128,11 +128,11 @@ def manage(stack: Running, project: DigitsProject, folder: Path) -> None:
         client.start(project.id)
         client.requeue(project.id)
         for part in ("", "/state", "/rounds", "/checkpoints", "/jobs", "/events", "/images"):
-            client._call("GET", f"/v1/projects/{project.id}{part}")
-        (image,) = client._call("GET", f"/v1/projects/{project.id}/images?limit=1").json()["items"]
+            client.call("GET", f"/v1/projects/{project.id}{part}")
+        (image,) = client.call("GET", f"/v1/projects/{project.id}/images?limit=1").json()["items"]
         for part in ("", "/content", "/prediction"):
-            client._call("GET", f"/v1/projects/{project.id}/images/{image['id']}{part}")
-        file = client._call("GET", f"/v1/projects/{project.id}/images/{image['id']}/content").content
+            client.call("GET", f"/v1/projects/{project.id}/images/{image['id']}{part}")
+        file = client.call("GET", f"/v1/projects/{project.id}/images/{image['id']}/content").content
         assert client.predict(project.id, [("copy.png", file)], [image["id"]])["failed"] == 0
         for form in ("csv", "zip"):
             client.export(project.id, form, folder / f"export.{form}")
@@ -151,8 +151,8 @@ def loop(stack: Running, folder: Path) -> None:
     thread.join(30)
     for url in (stack.ui_url, stack.api_url):
         with Annotator(url) as anybody:
-            anybody._call("GET", "/readyz")
-            anybody._call("GET", "/metrics")
+            anybody.call("GET", "/readyz")
+            anybody.call("GET", "/metrics")
 
 
 def refusals(folder: Path) -> list[str]:

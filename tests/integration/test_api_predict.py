@@ -407,6 +407,6 @@ def test_the_client_waits_for_what_takes_longer_and_not_for_ever(
     client._client = api.client
     with pytest.raises(Retryable, match="is a scorer at work"):
         client.predict(int(world.id), [("a.png", picture(1))], patience_s=0.2)
-    monkeypatch.setattr("winnow.client.WAIT_S", 0)
+    monkeypatch.setattr("winnow.client.api.WAIT_S", 0)
     with scorer(api):
         assert client.predict(int(world.id), [("a.png", picture(1))])["failed"] == 0

@@ -137,5 +137,6 @@ def _answer(system: System, job: Job) -> PredictionsOut | JSONResponse:
     if result is not None:
         return PredictionsOut.whole(Asked.of(job), result, job)
     place = f"/v1/projects/{job.project_id}/predictions/{job.id}"
-    body = UnderWayOut(job_id=job.id, state=job.state, detail=f"not predicted yet: ask {place}")
+    operation = f"/v1/operations/predict-{job.id}"
+    body = UnderWayOut(job_id=job.id, operation=operation, state=job.state, detail=f"not predicted yet: ask {place}")
     return JSONResponse(body.model_dump(mode="json"), 202, {"Retry-After": "1", "Location": place})
