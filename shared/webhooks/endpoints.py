@@ -10,7 +10,7 @@ from typing import Any
 
 from shared.db import events, projects, webhooks
 from shared.db.pool import Database, Tx
-from shared.db.webhooks import PING, Endpoint, EventType, Message
+from shared.db.webhooks import PING, Attempt, Endpoint, EventType, Message, MessageState
 from shared.domain import ProjectId
 from shared.errors import Conflict, Invalid
 from shared.webhooks.addresses import Guard
@@ -130,6 +130,29 @@ class Webhooks:
             endpoint = webhooks.get(tx, endpoint_id, only=only, lock=True)
             webhooks.delete(tx, endpoint_id)
             _record(tx, endpoint, actor, "webhook.deleted", url=endpoint.url)
+
+    def messages(
+        self,
+        endpoint_id: int,
+        *,
+        state: MessageState | None = None,
+        before: int | None = None,
+        limit: int,
+        only: ProjectId | None = None,
+    ) -> list[Message]:
+        """Those with an id below ``before``, the newest first."""
+        place = {} if before is None else {"before": before}
+        with self._database.transaction() as tx:
+            webhooks.get(tx, endpoint_id, only=only)
+            return webhooks.messages(tx, endpoint_id, state=state, limit=limit, **place)
+
+    def message(
+        self, endpoint_id: int, message_id: int, *, only: ProjectId | None = None
+    ) -> tuple[Message, list[Attempt]]:
+        """A message and every attempt at it."""
+        with self._database.transaction() as tx:
+            webhooks.get(tx, endpoint_id, only=only)
+            return webhooks.message(tx, endpoint_id, message_id), webhooks.attempts(tx, message_id)
 
     def ping(self, endpoint_id: int, *, only: ProjectId | None = None, actor: str) -> Message:
         """Send a test message, once, to a disabled endpoint as well. The log says what came of it."""
