@@ -23,6 +23,7 @@ from services.ui import (
     pages,
     projects,
     sign_in,
+    webhooks,
     wording,
     workplace,
 )
@@ -51,6 +52,7 @@ _PAGES = (
     projects,
     activity,
     operations,
+    webhooks,
     configuration,
     data,
     assets,

@@ -29,5 +29,6 @@ PROJECT = (
 SYSTEM = (
     Place(key="projects", path="/", name=N_("Projects")),
     Place(key="activity", path="/activity", name=N_("Activity")),
+    Place(key="webhooks", path="/webhooks", name=N_("Webhooks")),
     Place(key="system", path="/system", name=N_("System")),
 )

@@ -20,7 +20,7 @@ from services.api.schemas.webhooks import (
     WebhookPage,
     WebhookWithSecret,
 )
-from shared.db.webhooks import MessageState
+from shared.db.webhooks import MessageState, Within
 from shared.domain import ProjectId
 from shared.errors import Forbidden
 from shared.webhooks.endpoints import Change
@@ -55,7 +55,7 @@ def list_webhooks(
 ) -> WebhookPage:
     """In order of id. A key limited to one project sees those of that project only."""
     after = decode_cursor(cursor) or 0
-    found = system.webhooks.page(after=after, limit=limit + 1, only=caller.key.project_id)
+    found = system.webhooks.page(after=after, limit=limit + 1, within=_within(caller))
     more = encode_cursor(found[limit - 1].id) if len(found) > limit else None
     return WebhookPage(items=[WebhookOut.of(one) for one in found[:limit]], next_cursor=more)
 
@@ -63,20 +63,20 @@ def list_webhooks(
 @router.get("/{webhook_id}", summary="Look at a webhook", responses=errors(404))
 def get_webhook(webhook_id: WebhookPath, caller: AnyManager, system: SystemPart) -> WebhookOut:
     """Without its secret."""
-    return WebhookOut.of(system.webhooks.get(webhook_id, only=_only(caller)))
+    return WebhookOut.of(system.webhooks.get(webhook_id, within=_within(caller)))
 
 
 @router.patch("/{webhook_id}", summary="Change a webhook", responses=errors(404))
 def change_webhook(webhook_id: WebhookPath, body: WebhookChange, caller: AnyManager, system: SystemPart) -> WebhookOut:
     """What waits to be delivered goes to the new URL; when it is disabled, what waits is given up."""
     wanted = Change(url=body.url, types=body.types, description=body.description, enabled=body.enabled)
-    return WebhookOut.of(system.webhooks.change(webhook_id, wanted, only=_only(caller), actor=caller.actor))
+    return WebhookOut.of(system.webhooks.change(webhook_id, wanted, within=_within(caller), actor=caller.actor))
 
 
 @router.delete("/{webhook_id}", status_code=204, summary="Delete a webhook", responses=errors(404))
 def delete_webhook(webhook_id: WebhookPath, caller: AnyManager, system: SystemPart) -> None:
     """With its deliveries, those that wait included, and their log."""
-    system.webhooks.delete(webhook_id, only=_only(caller), actor=caller.actor)
+    system.webhooks.delete(webhook_id, within=_within(caller), actor=caller.actor)
 
 
 @router.post("/{webhook_id}/rotate", summary="Change the secret", responses=errors(404))
@@ -85,7 +85,7 @@ def rotate_webhook(
 ) -> WebhookWithSecret:
     """Answers with the new secret, this once. For `keep_s` seconds requests carry a signature by each of the two."""
     keep_s = (body or Rotation()).keep_s
-    endpoint, secret = system.webhooks.rotate(webhook_id, keep_s=keep_s, only=_only(caller), actor=caller.actor)
+    endpoint, secret = system.webhooks.rotate(webhook_id, keep_s=keep_s, within=_within(caller), actor=caller.actor)
     return WebhookWithSecret.whole(endpoint, secret)
 
 
@@ -93,7 +93,7 @@ def rotate_webhook(
 def ping_webhook(webhook_id: WebhookPath, caller: AnyManager, system: SystemPart) -> DeliveryOut:
     """A message of the type `webhook.ping`, tried once, also to a webhook that is disabled. Its delivery says what came
     of it."""
-    return DeliveryOut.about(system.webhooks.ping(webhook_id, only=_only(caller), actor=caller.actor))
+    return DeliveryOut.about(system.webhooks.ping(webhook_id, within=_within(caller), actor=caller.actor))
 
 
 @router.get("/{webhook_id}/deliveries", summary="List deliveries", responses=errors(404))
@@ -107,7 +107,7 @@ def list_deliveries(
 ) -> DeliveryPage:
     """The newest first, each with its last attempt. They are kept for 30 days unless the system is set otherwise."""
     before = decode_cursor(cursor)
-    found = system.webhooks.messages(webhook_id, state=state, before=before, limit=limit + 1, only=_only(caller))
+    found = system.webhooks.messages(webhook_id, state=state, before=before, limit=limit + 1, within=_within(caller))
     more = encode_cursor(found[limit - 1].id) if len(found) > limit else None
     return DeliveryPage(items=[DeliveryOut.about(one) for one in found[:limit]], next_cursor=more)
 
@@ -117,7 +117,7 @@ def get_delivery(
     webhook_id: WebhookPath, delivery_id: DeliveryPath, caller: AnyManager, system: SystemPart
 ) -> DeliveryWithLog:
     """What is said, and every attempt to say it."""
-    return DeliveryWithLog.whole(*system.webhooks.message(webhook_id, delivery_id, only=_only(caller)))
+    return DeliveryWithLog.whole(*system.webhooks.message(webhook_id, delivery_id, within=_within(caller)))
 
 
 @router.post(
@@ -130,10 +130,10 @@ def redeliver(
     webhook_id: WebhookPath, delivery_id: DeliveryPath, caller: AnyManager, system: SystemPart
 ) -> DeliveryOut:
     """From the beginning, with the same `webhook-id`. 409 while it is under way, and while the webhook is disabled."""
-    again = system.webhooks.redeliver(webhook_id, delivery_id, only=_only(caller), actor=caller.actor)
+    again = system.webhooks.redeliver(webhook_id, delivery_id, within=_within(caller), actor=caller.actor)
     return DeliveryOut.about(again)
 
 
-def _only(caller: Caller) -> ProjectId | None:
+def _within(caller: Caller) -> Within:
     """The one project that a key is limited to."""
-    return caller.key.project_id
+    return None if caller.key.project_id is None else {caller.key.project_id}
