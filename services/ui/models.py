@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path, Request
 from fastapi.responses import RedirectResponse, Response
 
 from services.ui.parts import PartsOf, ProjectPath
-from services.ui.sessions import SignedIn
+from services.ui.permits import Manages, Watches
 from services.ui.state import Accuracy, accuracy
 from shared.db import events, projects, rounds
 from shared.domain import CheckpointId, Class, ProjectId
@@ -81,7 +81,7 @@ class ModelView:
 
 @router.get("/projects/{project_id}/models/{checkpoint_id}")
 def model_page(
-    request: Request, project_id: ProjectPath, checkpoint_id: CheckpointPath, parts: PartsOf, user: SignedIn
+    request: Request, project_id: ProjectPath, checkpoint_id: CheckpointPath, parts: PartsOf, user: Watches
 ) -> Response:
     with parts.system.database.transaction() as tx:
         project = projects.get(tx, ProjectId(project_id))
@@ -109,7 +109,7 @@ def model_page(
 
 
 @router.post("/projects/{project_id}/models/{checkpoint_id}/promote")
-def promote(project_id: ProjectPath, checkpoint_id: CheckpointPath, parts: PartsOf, user: SignedIn) -> Response:
+def promote(project_id: ProjectPath, checkpoint_id: CheckpointPath, parts: PartsOf, user: Manages) -> Response:
     """Put the model to use."""
     with parts.system.ledger.transaction() as tx:
         project = projects.lock(tx, ProjectId(project_id))
@@ -120,7 +120,7 @@ def promote(project_id: ProjectPath, checkpoint_id: CheckpointPath, parts: Parts
 
 
 @router.post("/projects/{project_id}/models/{checkpoint_id}/rollback")
-def roll_back(project_id: ProjectPath, checkpoint_id: CheckpointPath, parts: PartsOf, user: SignedIn) -> Response:
+def roll_back(project_id: ProjectPath, checkpoint_id: CheckpointPath, parts: PartsOf, user: Manages) -> Response:
     """Take the promotion of this model back, if it is the one in use. Raises ``Conflict`` if it isn't any more."""
     with parts.system.ledger.transaction() as tx:
         project = projects.lock(tx, ProjectId(project_id))

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import RedirectResponse, Response
 
 from services.ui.configuration import FormOf
 from services.ui.parts import Parts, PartsOf
-from services.ui.sessions import SignedIn
+from services.ui.permits import ManagesSomewhere
+from services.ui.sessions import SignedInAs
 from services.ui.words import N_, _
+from shared.access import Permission, Principal, reach, require
 from shared.db import projects
-from shared.db.webhooks import Endpoint, EventType
+from shared.db.webhooks import Endpoint, EventType, Within
 from shared.domain import ProjectId, User
 from shared.errors import Conflict, Invalid, NotFound
 from shared.webhooks.endpoints import KEEP_S, MOST, Change
@@ -40,72 +43,106 @@ MEANINGS: Mapping[EventType, str] = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Lead:
+    """Who may see to some webhooks: those of the projects ``within``; None: all, and those of all projects."""
+
+    user: User
+    who: Principal
+
+    @property
+    def within(self) -> Within:
+        return reach(self.who, Permission.MANAGE)
+
+    @property
+    def actor(self) -> str:
+        return self.who.actor
+
+
+def _lead(user: ManagesSomewhere, who: SignedInAs) -> Lead:
+    return Lead(user=user, who=who)
+
+
+LeadOf = Annotated[Lead, Depends(_lead)]
+
+
 @router.get("/webhooks")
-def webhooks_page(request: Request, parts: PartsOf, user: SignedIn) -> Response:
-    return _list(request, parts, user)
+def webhooks_page(request: Request, parts: PartsOf, lead: LeadOf) -> Response:
+    return _list(request, parts, lead)
 
 
 @router.post("/webhooks")
-def make(request: Request, parts: PartsOf, user: SignedIn, typed: dict[str, str] = FormOf) -> Response:
+def make(request: Request, parts: PartsOf, lead: LeadOf, typed: dict[str, str] = FormOf) -> Response:
     """Answers with the new one's page, which shows the secret this once."""
     try:
         project = _project(typed)
+        if project is None and lead.within is not None:
+            raise Invalid(_("choose a project"))
+        require(lead.who, Permission.MANAGE, project)
         url, description = _texts(typed)
         endpoint, secret = parts.system.webhooks.add(
-            project, url=url, types=_types(typed), description=description, actor=f"user:{user.id}"
+            project, url=url, types=_types(typed), description=description, actor=lead.actor
         )
     except (Invalid, Conflict, NotFound) as error:
-        return _list(request, parts, user, typed=typed, error=str(error))
-    return _one(request, parts, user, endpoint.id, secret=secret)
+        return _list(request, parts, lead, typed=typed, error=str(error))
+    return _one(request, parts, lead, endpoint.id, secret=secret)
 
 
 @router.get("/webhooks/{webhook_id}")
-def webhook_page(request: Request, webhook_id: WebhookPath, parts: PartsOf, user: SignedIn) -> Response:
-    return _one(request, parts, user, webhook_id)
+def webhook_page(request: Request, webhook_id: WebhookPath, parts: PartsOf, lead: LeadOf) -> Response:
+    return _one(request, parts, lead, webhook_id)
 
 
 @router.post("/webhooks/{webhook_id}")
 def change(
-    request: Request, webhook_id: WebhookPath, parts: PartsOf, user: SignedIn, typed: dict[str, str] = FormOf
+    request: Request,
+    webhook_id: WebhookPath,
+    parts: PartsOf,
+    lead: LeadOf,
+    typed: dict[str, str] = FormOf,
 ) -> Response:
     try:
         url, description = _texts(typed)
         wanted = Change(url=url, types=_types(typed), description=description, enabled="enabled" in typed)
-        parts.system.webhooks.change(webhook_id, wanted, actor=f"user:{user.id}")
+        parts.system.webhooks.change(webhook_id, wanted, within=lead.within, actor=lead.actor)
     except Invalid as error:
-        return _one(request, parts, user, webhook_id, typed=typed, error=str(error))
+        return _one(request, parts, lead, webhook_id, typed=typed, error=str(error))
     return RedirectResponse(f"/webhooks/{webhook_id}?done=saved", 303)
 
 
 @router.post("/webhooks/{webhook_id}/rotate")
-def rotate(request: Request, webhook_id: WebhookPath, parts: PartsOf, user: SignedIn) -> Response:
+def rotate(request: Request, webhook_id: WebhookPath, parts: PartsOf, lead: LeadOf) -> Response:
     """Answers with the page, which shows the new secret this once."""
-    _endpoint, secret = parts.system.webhooks.rotate(webhook_id, keep_s=KEEP_S, actor=f"user:{user.id}")
-    return _one(request, parts, user, webhook_id, secret=secret)
+    _endpoint, secret = parts.system.webhooks.rotate(webhook_id, keep_s=KEEP_S, within=lead.within, actor=lead.actor)
+    return _one(request, parts, lead, webhook_id, secret=secret)
 
 
 @router.post("/webhooks/{webhook_id}/delete")
-def delete(webhook_id: WebhookPath, parts: PartsOf, user: SignedIn, typed: dict[str, str] = FormOf) -> Response:
+def delete(webhook_id: WebhookPath, parts: PartsOf, lead: LeadOf, typed: dict[str, str] = FormOf) -> Response:
     if "confirmed" not in typed:
         raise Invalid(_("say that you mean it: the box beside the button"))
-    parts.system.webhooks.delete(webhook_id, actor=f"user:{user.id}")
+    parts.system.webhooks.delete(webhook_id, within=lead.within, actor=lead.actor)
     return RedirectResponse("/webhooks?done=deleted", 303)
 
 
 @router.post("/webhooks/{webhook_id}/ping")
-def ping(webhook_id: WebhookPath, parts: PartsOf, user: SignedIn) -> Response:
-    parts.system.webhooks.ping(webhook_id, actor=f"user:{user.id}")
+def ping(webhook_id: WebhookPath, parts: PartsOf, lead: LeadOf) -> Response:
+    parts.system.webhooks.ping(webhook_id, within=lead.within, actor=lead.actor)
     return RedirectResponse(f"/webhooks/{webhook_id}?done=sent", 303)
 
 
 @router.get("/webhooks/{webhook_id}/deliveries/{delivery_id}")
 def delivery_page(
-    request: Request, webhook_id: WebhookPath, delivery_id: DeliveryPath, parts: PartsOf, user: SignedIn
+    request: Request,
+    webhook_id: WebhookPath,
+    delivery_id: DeliveryPath,
+    parts: PartsOf,
+    lead: LeadOf,
 ) -> Response:
-    endpoint = parts.system.webhooks.get(webhook_id)
-    message, log = parts.system.webhooks.message(webhook_id, delivery_id)
+    endpoint = parts.system.webhooks.get(webhook_id, within=lead.within)
+    message, log = parts.system.webhooks.message(webhook_id, delivery_id, within=lead.within)
     context = {
-        "user": user,
+        "user": lead.user,
         "here": "webhooks",
         "endpoint": endpoint,
         "message": message,
@@ -117,8 +154,8 @@ def delivery_page(
 
 
 @router.post("/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver")
-def redeliver(webhook_id: WebhookPath, delivery_id: DeliveryPath, parts: PartsOf, user: SignedIn) -> Response:
-    parts.system.webhooks.redeliver(webhook_id, delivery_id, actor=f"user:{user.id}")
+def redeliver(webhook_id: WebhookPath, delivery_id: DeliveryPath, parts: PartsOf, lead: LeadOf) -> Response:
+    parts.system.webhooks.redeliver(webhook_id, delivery_id, within=lead.within, actor=lead.actor)
     return RedirectResponse(f"/webhooks/{webhook_id}/deliveries/{delivery_id}?done=again", 303)
 
 
@@ -147,17 +184,19 @@ def _types(typed: Mapping[str, str]) -> list[EventType]:
 
 
 def _list(
-    request: Request, parts: Parts, user: User, *, typed: Mapping[str, str] | None = None, error: str = ""
+    request: Request, parts: Parts, lead: Lead, *, typed: Mapping[str, str] | None = None, error: str = ""
 ) -> Response:
-    found = parts.system.webhooks.page(limit=MOST)
+    within = lead.within
+    found = parts.system.webhooks.page(limit=MOST, within=within)
     with parts.system.database.transaction() as tx:
-        choices = projects.page(tx, after=0, limit=500)
+        choices = projects.page(tx, after=0, limit=500, only=within)
     context = {
-        "user": user,
+        "user": lead.user,
         "here": "webhooks",
         "endpoints": found,
         "projects": {project.id: project.name for project in choices},
         "meanings": MEANINGS,
+        "all": within is None,
         "typed": defaultdict(str, typed or {}),
         "error": error,
         "done": _done(request),
@@ -168,19 +207,19 @@ def _list(
 def _one(
     request: Request,
     parts: Parts,
-    user: User,
+    lead: Lead,
     webhook_id: int,
     *,
     secret: str = "",
     typed: Mapping[str, str] | None = None,
     error: str = "",
 ) -> Response:
-    endpoint = parts.system.webhooks.get(webhook_id)
+    endpoint = parts.system.webhooks.get(webhook_id, within=lead.within)
     before = request.query_params.get("before", "")
     place = int(before) if before.isascii() and before.isdecimal() and len(before) < 19 else _NEWEST
     found = parts.system.webhooks.messages(webhook_id, before=place, limit=PAGE + 1)
     context = {
-        "user": user,
+        "user": lead.user,
         "here": "webhooks",
         "endpoint": endpoint,
         "project": _name(parts, endpoint),

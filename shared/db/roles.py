@@ -65,7 +65,8 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "imports": "SELECT, INSERT, UPDATE",
         "api_keys": "SELECT, UPDATE (last_used_at)",
         "memberships": READ,
-        "users": "SELECT (id, username)",  # exports name who answered
+        # Exports name who answered; a key may act as somebody.
+        "users": "SELECT (id, username, display_name, disabled, is_admin, kind, vendor_id, external_id)",
         "webhook_endpoints": "SELECT, INSERT, UPDATE, DELETE",
         "webhook_secrets": "SELECT, INSERT, UPDATE (expires_at)",
         "webhook_messages": "SELECT, INSERT, UPDATE, DELETE",

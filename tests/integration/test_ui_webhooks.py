@@ -7,10 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fastapi.testclient import TestClient
 from standardwebhooks import Webhook
 
+from services.ui.passwords import hash_password
+from shared.db import members, users
 from shared.db.webhooks import EventType
-from shared.domain import ProjectId
+from shared.domain import ProjectId, Role
+from tests.browser.gallery import PASSWORD
 from tests.integration.ui_support import PAGE, Ui, open_ui, text_of
 from tests.integration.webhooks_support import LOOPBACK, Post
 from tests.receiver import Receiver, Reply, receiver
@@ -31,6 +35,16 @@ def ui(migrated_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def there() -> Iterator[Receiver]:
     with receiver() as found:
         yield found
+
+
+def signed_in(ui: Ui, name: str, project: ProjectId, role: Role) -> TestClient:
+    """Somebody who is this in one project and nothing elsewhere."""
+    with ui.system.database.transaction() as tx:
+        user = users.add(tx, name, name.title(), hash_password(PASSWORD))
+        members.put(tx, project, user.id, role)
+    client = ui.stranger()
+    client.post("/sign-in", data={"username": name, "password": PASSWORD})
+    return client
 
 
 def test_one_is_made_tried_and_its_message_delivered_again(ui: Ui, there: Receiver) -> None:
@@ -98,6 +112,29 @@ def test_deliveries_come_in_pages(ui: Ui) -> None:
     older = re.search(r'href="(/webhooks/1\?before=\d+)"', first)
     assert older is not None and "webhook.ping" in first
     assert ui.ann.get(older[1]).text.count('/webhooks/1/deliveries/1"') == 1
+
+
+def test_a_manager_sees_to_the_webhooks_of_their_projects_and_knows_of_no_other(ui: Ui) -> None:
+    mine, other = build(ui.system, pool=1, name="Garden"), build(ui.system, pool=1, name="Harbour")
+    for project in ("", str(mine.id), str(other.id)):
+        ui.ann.post("/webhooks", data={**FORM, "url": "http://127.0.0.1:9/", "project": project})
+    bob = signed_in(ui, "bob", mine.id, Role.MANAGER)
+    page = bob.get("/webhooks").text
+    assert "/webhooks/2" in page and "/webhooks/1" not in page and "/webhooks/3" not in page
+    assert "Harbour" not in page and "all projects" not in page
+    assert [bob.get(f"/webhooks/{one}", headers=PAGE).status_code for one in (1, 2, 3)] == [404, 200, 404]
+    assert [bob.post(f"/webhooks/{one}/ping").status_code for one in (1, 2, 3)] == [404, 303, 404]
+    form = {**FORM, "url": "http://127.0.0.1:9/"}
+    assert bob.post("/webhooks", data={**form, "project": str(mine.id)}).status_code == 200
+    assert bob.post("/webhooks", data={**form, "project": str(other.id)}).status_code == 422
+    assert bob.post("/webhooks", data=form).status_code == 422
+    assert len(ui.system.webhooks.page(limit=10)) == 4
+
+
+def test_a_reviewer_has_no_business_with_webhooks(ui: Ui) -> None:
+    cat = signed_in(ui, "cat", build(ui.system, pool=1).id, Role.REVIEWER)
+    assert (cat.get("/webhooks").status_code, cat.post("/webhooks", data=FORM).status_code) == (403, 403)
+    assert 'href="/webhooks"' not in cat.get("/").text
 
 
 def test_nobody_gets_there_who_is_not_signed_in(ui: Ui) -> None:
