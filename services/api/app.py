@@ -24,6 +24,7 @@ from services.api.routes import (
     projects,
     uploads,
     vendors,
+    webhooks,
 )
 from shared import web
 from shared.gauges import DatabaseGauges
@@ -57,6 +58,7 @@ _TAGS = [
     {"name": "vendors", "description": "What a vendor does, with a key of its own: lease tasks, answer them in bulk."},
     {"name": "operations", "description": "How work goes that was begun and answered with 202."},
     {"name": "exports", "description": "Everything, to take along."},
+    {"name": "webhooks", "description": "Being told of what happens, by requests to an address of yours."},
 ]
 COMPRESSED_FROM = 1000
 """Bytes."""
@@ -91,7 +93,7 @@ def create_app(system: System, settings: ApiSettings) -> FastAPI:
     app.add_middleware(GZipMiddleware, COMPRESSED_FROM, 5, exclude_content_types=_NOT_COMPRESSED)
     app.add_middleware(RateLimit, quota=settings.requests_per_minute, window_s=60)
     web.install(app, service="api", ready=system.check, collectors=[DatabaseGauges(system.database)])
-    for family in (projects, images, uploads, labels, guidelines, progress, models, predictions, exports):
+    for family in (projects, images, uploads, labels, guidelines, progress, models, predictions, exports, webhooks):
         app.include_router(family.router)
     for router in (batches.vendors_router, batches.router, vendors.router, operations.router):
         app.include_router(router)

@@ -111,6 +111,7 @@ class Somewhere:
 AnyReader = Annotated[Caller, Depends(Somewhere(Permission.WATCH))]
 AnyManager = Annotated[Caller, Depends(Anywhere(Permission.CREATE))]
 AnyBatchManager = Annotated[Caller, Depends(Somewhere(Permission.BATCH_MANAGE))]
+SomeManager = Annotated[Caller, Depends(Somewhere(Permission.MANAGE))]
 AnyWorker = Annotated[Caller, Depends(Somewhere(Permission.BATCH_WORK))]
 Reader = Annotated[Caller, Depends(InProject(Permission.WATCH))]
 Browser = Annotated[Caller, Depends(InProject(Permission.BROWSE))]

@@ -24,6 +24,7 @@ from services.ui import (
     permits,
     projects,
     sign_in,
+    webhooks,
     wording,
     workplace,
 )
@@ -52,6 +53,7 @@ _PAGES = (
     projects,
     activity,
     operations,
+    webhooks,
     configuration,
     data,
     assets,

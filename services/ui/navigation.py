@@ -32,5 +32,6 @@ PROJECT = (
 SYSTEM = (
     Place(key="projects", path="/", name=N_("Projects")),
     Place(key="activity", path="/activity", name=N_("Activity"), needs=Permission.AUDIT),
+    Place(key="webhooks", path="/webhooks", name=N_("Webhooks"), needs=Permission.MANAGE),
     Place(key="system", path="/system", name=N_("System"), needs=Permission.OPERATE),
 )

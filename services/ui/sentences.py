@@ -135,6 +135,14 @@ def _rolled_back(data: Data, names: Names) -> str:
     return _("took model %s out of use") % str(data["from"])
 
 
+def _changed(data: Data) -> str:
+    """Of a webhook."""
+    told = {key: value for key, value in data.items() if key != "webhook"}
+    return ", ".join(
+        f"{key} = {', '.join(value) if isinstance(value, list) else _plain(value)}" for key, value in told.items()
+    )
+
+
 _SENTENCES: Mapping[str, Callable[[Data, Names], str]] = {
     "project.created": lambda data, names: _("created the project “%s”") % data["name"],
     "project.started": lambda data, names: _("started the project"),
@@ -167,6 +175,15 @@ _SENTENCES: Mapping[str, Callable[[Data, Names], str]] = {
     "job.cancelled": lambda data, names: _("cancelled the %s job %s") % (data["kind"], data["job"]),
     "backup.done": lambda data, names: _("made the backup %s") % data["snapshot"],
     "backup.restored": lambda data, names: _("restored the backup %s") % data["snapshot"],
+    "webhook.created": lambda data, names: _("made webhook %s, to %s") % (data["webhook"], data["url"]),
+    "webhook.changed": lambda data, names: _("changed webhook %s: %s") % (data["webhook"], _changed(data)),
+    "webhook.rotated": lambda data, names: _("gave webhook %s a new secret") % data["webhook"],
+    "webhook.deleted": lambda data, names: _("deleted webhook %s, to %s") % (data["webhook"], data["url"]),
+    "webhook.pinged": lambda data, names: _("sent a test message to webhook %s") % data["webhook"],
+    "webhook.redelivered": lambda data, names: (
+        _("had delivery %s of webhook %s made again") % (data["delivery"], data["webhook"])
+    ),
+    "webhook.disabled": lambda data, names: _("switched webhook %s off: %s") % (data["webhook"], data["reason"]),
     "user.added": lambda data, names: _("added the user %s") % data["username"],
     "user.password_changed": lambda data, names: _("changed the password of %s") % data["username"],
     "key.created": lambda data, names: _("made the API key %s (%s)") % (data["prefix"], data["name"]),

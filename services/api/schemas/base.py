@@ -9,15 +9,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 NEXT_CURSOR = "Ask again with this as `cursor`; null on the last page."
 
 
-def _printable(name: str) -> str:
+def printable(name: str) -> str:
+    """Raises ``ValueError`` for a text that has what can't be shown."""
     if not name.isprintable():
         raise ValueError("it has control or other characters that can't be shown")
     return name
 
 
-Name = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(_printable)
-]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(printable)]
 NextCursor = Annotated[str | None, Field(description=NEXT_CURSOR)]
 
 
