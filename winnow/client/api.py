@@ -113,6 +113,14 @@ class Client(Http):
             answer = self.call("GET", answer.headers["Location"])
         return dict(answer.json())
 
+    def create_webhook(self, url: str, types: Sequence[str], project_id: int | None = None) -> dict[str, Any]:
+        """Be told of events at ``url``; the answer has the secret, this once. None: of every project."""
+        body = {"url": url, "types": list(types), "project_id": project_id}
+        return dict(self.call("POST", "/v1/webhooks", json=body).json())
+
+    def delete_webhook(self, webhook_id: int) -> None:
+        self.call("DELETE", f"/v1/webhooks/{webhook_id}")
+
     def operation(self, place: str) -> dict[str, Any]:
         """How work goes that was answered with 202: ``place`` is its ``Location``, or the id of an operation."""
         path = place if place.startswith("/") else f"/v1/operations/{place}"
