@@ -13,8 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import Any
 
+from shared import gold, overlap
 from shared.db import batches as rows
 from shared.db import events, jobs, projects, rounds, tasks
 from shared.db.batches import Counts, Terms
@@ -28,10 +30,11 @@ from shared.domain import (
     JobState,
     NewJob,
     NewTask,
+    Overlap,
     Project,
     ProjectId,
     ProjectState,
-    TaskId,
+    RoundId,
     UserId,
 )
 from shared.errors import Conflict, Invalid, NotFound
@@ -151,9 +154,9 @@ def open_(tx: Tx, ledger: Ledger, batch_id: BatchId, actor: str) -> Batch:
         raise Conflict("start the project first: its images are not prepared yet")
     batch = move(tx, batch, _S.OPEN, actor)
     if batch.fill == SELECTION:
-        top_up(tx, project.id)
+        top_up(tx, project)
     elif batch.fill == RANDOM:
-        _fill_at_random(tx, batch)
+        _fill_at_random(tx, project, batch)
     else:
         _ask_fill(tx, ledger, project, batch)
     return rows.get(tx, batch.id)
@@ -184,13 +187,19 @@ def cancel(tx: Tx, batch_id: BatchId, actor: str) -> Batch:
 # How a batch gets its questions
 
 
-def _fill_at_random(tx: Tx, batch: Batch) -> None:
-    opened = tasks.add_random(
-        tx, batch.project_id, None, count=batch.size, spread=batch.size, seed=batch.id, batch_id=batch.id
-    )
-    if not opened:
+def _fill_at_random(tx: Tx, project: Project, batch: Batch) -> None:
+    drawn = tasks.draw_random(tx, project.id, count=batch.size, seed=batch.id)
+    if not drawn:
         raise Conflict("nothing is left to ask: every image of the pool has a label, is being asked or was skipped")
+    _ask(tx, project, batch, None, [NewTask(image_id=one, priority=float(n)) for n, one in enumerate(drawn, start=1)])
     rows.set_filled(tx, batch.id)
+
+
+def _ask(tx: Tx, project: Project, batch: Batch, round_id: RoundId | None, new: Sequence[NewTask]) -> int:
+    """Open questions of a batch, with gold among them as among the project's own; how many tasks."""
+    mixed = gold.mix(tx, project, new, seed=project.settings.seed * 100_003 + batch.id * 101 + len(new))
+    asked_of = Overlap(copies=batch.overlap, most=batch.overlap)
+    return tasks.add(tx, project.id, round_id, mixed, asked_of=asked_of, batch_id=batch.id)
 
 
 def _ask_fill(tx: Tx, ledger: Ledger, project: Project, batch: Batch) -> None:
@@ -223,7 +232,7 @@ def filled(tx: Tx, job: Job, chosen: Sequence[NewTask]) -> None:
     if batch.state not in LIVE or batch.fill_job != job.id:
         return
     rows.release_open(tx, batch.project_id, [task.image_id for task in chosen])
-    opened = tasks.add(tx, batch.project_id, None, chosen, batch_id=batch.id)
+    opened = _ask(tx, projects.get(tx, batch.project_id), batch, None, chosen)
     log.info("batch.filled", batch_id=batch.id, project_id=batch.project_id, strategy=batch.fill, opened=opened)
     if opened:
         rows.set_filled(tx, batch.id)
@@ -231,23 +240,28 @@ def filled(tx: Tx, job: Job, chosen: Sequence[NewTask]) -> None:
         move(tx, batch, _S.FAILED, SYSTEM, error="nothing was left to ask")
 
 
-def give_up_open(tx: Tx, project_id: ProjectId) -> list[TaskId]:
+def give_up_open(tx: Tx, project_id: ProjectId) -> dict[BatchId, list[NewTask]]:
     """Before a new selection: what nobody holds in batches that selections fill makes room for better questions."""
     return rows.give_up_open(tx, project_id)
 
 
-def top_up(tx: Tx, project_id: ProjectId, given_up: Sequence[TaskId] = ()) -> None:
+def top_up(tx: Tx, project: Project, given_up: Mapping[BatchId, Sequence[NewTask]] = MappingProxyType({})) -> None:
     """Fill the batches that selections fill from the project's queue, the oldest first; under the project's lock.
 
-    What the queue doesn't hold is made up for by the best of what was ``given_up``, so that no batch shrinks.
+    A question that moves is asked anew, of as many people as the batch says. What the queue doesn't hold is made up for
+    by the best of what was ``given_up``, so that no batch shrinks.
     """
-    for batch in rows.kept_full(tx, project_id):
-        now = rows.counts(tx, batch.id)
-        missing = batch.size - now.live - now.ended
-        if missing > 0:
-            missing -= rows.take_open(tx, batch, missing)
-        if missing > 0 and given_up:
-            rows.take_back(tx, batch.id, given_up, missing)
+    current = rounds.latest(tx, project.id)
+    for batch in rows.kept_full(tx, project.id):
+        missing = batch.size - rows.counts(tx, batch.id).images
+        if missing <= 0:
+            continue
+        found = rows.next_open(tx, project.id, missing)
+        rows.release_open(tx, project.id, [one.image_id for one in found])
+        if len(found) < missing:
+            found += rows.unasked(tx, given_up.get(batch.id, ()))[: missing - len(found)]
+        if found:
+            _ask(tx, project, batch, None if current is None else current.id, found)
 
 
 # What becomes of it
@@ -275,7 +289,7 @@ def _has_all(tx: Tx, batch: Batch, now: Counts) -> bool:
     """Whether no more questions will come."""
     if batch.fill != SELECTION:
         return batch.filled_at is not None
-    if now.ended >= batch.size:
+    if now.images >= batch.size:
         return True
     # What is left to a finished project is chosen by nobody any more.
     return now.ended > 0 and projects.get(tx, batch.project_id).state is ProjectState.FINISHED
@@ -287,7 +301,10 @@ def tend(tx: Tx, batch_id: BatchId) -> bool:
     if batch is None:
         return False
     if batch.state is _S.CANCELLING:
-        if rows.revoke(tx, batch.id, REVOKED_AT_ONCE) == REVOKED_AT_ONCE:
+        gone, questions = rows.revoke(tx, batch.id, REVOKED_AT_ONCE)
+        for question_id in questions:
+            overlap.settle(tx, question_id)
+        if gone == REVOKED_AT_ONCE:
             return True
         now, done = rows.counts(tx, batch.id), rows.get(tx, batch.id)
         told = {"answered": now.answered, "revoked": done.revoked, "dropped": done.dropped}

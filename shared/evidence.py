@@ -66,7 +66,7 @@ def _rules(
         or tasks.any_live_in_batches(tx, project.id)
     )
     return [
-        stopping.label_budget(counts.human, settings.label_budget),
+        stopping.label_budget(counts.answers, settings.label_budget),
         stopping.target_accuracy(metrics.get("accuracy"), metrics.get("accuracy_low"), settings.target_accuracy),
         stopping.unsure_share(
             None if pool is None else pool.unsure_share, settings.unsure_below, settings.stop_unsure_share

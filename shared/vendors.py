@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from shared import batches
+from shared import batches, overlap
 from shared.db import batches as rows
 from shared.db import events, projects, tasks
 from shared.db.batches import Handed
@@ -87,9 +87,14 @@ class Vendors:
         self._labelling = labelling
 
     def lease(self, batch_id: BatchId, *, count: int, ttl_s: float, annotator: str | None, actor: str) -> Leased:
-        """Up to ``count`` tasks that nobody holds, for ``ttl_s`` seconds, to one of the vendor's people or itself."""
+        """Up to ``count`` tasks that nobody holds, for ``ttl_s`` seconds, to one of the vendor's people or itself.
+
+        Raises ``Invalid`` without an ``annotator`` where each image is asked of several.
+        """
         with self._ledger.transaction() as tx:
             batch = rows.get(tx, batch_id)
+            if batch.overlap > 1 and annotator is None:
+                raise Invalid(f"each image is asked of {batch.overlap} people here: say who by 'annotator'")
             holder = batch.vendor_id if annotator is None else rows.annotator(tx, batch.vendor_id, annotator)
             found = rows.lease(tx, batch, holder, count=count, ttl_s=ttl_s) if batch.state in _HANDS_OUT else []
             token = secrets.token_urlsafe(_TOKEN_BYTES) if found else None
@@ -151,11 +156,14 @@ class Vendors:
         """Nobody can tell: the task ends, and is shown to leads with the others of its kind."""
         place = (batch.id, handed.holder, answer.task_id, handed.fences[answer.task_id])
         with self._ledger.transaction() as tx:
-            if not rows.pass_on(tx, *place):
+            passed, question_id = rows.pass_on(tx, *place)
+            if not passed:
                 if rows.was_passed_on(tx, *place):
                     return Outcome(status=Status.REPLAYED)
                 return Outcome(status=Status.STALE_LEASE, detail="the task is no longer held under this lease")
             tasks.note_cannot_tell(tx, answer.task_id, handed.holder, answer.reason[:200])
+            if question_id is not None:
+                overlap.settle(tx, question_id)
             data = {"task": answer.task_id, "reason": answer.reason[:200], "state": "skipped", "way": "cannot_tell"}
             events.record(tx, batch.project_id, f"user:{handed.holder}", "task.skipped", data)
         TASKS_ANSWERED.labels("skipped").inc()

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
-from shared import batches
+from shared import batches, overlap
 from shared.db import batches as rows
-from shared.db import events, projects, tasks
+from shared.db import events, projects, questions, tasks
 from shared.db.batches import Judged
 from shared.db.pool import Tx
-from shared.domain import AnnotationId, Batch, BatchId, BatchState, ImageId, NewTask
+from shared.domain import AnnotationId, Batch, BatchId, BatchState, NewTask
 from shared.errors import Invalid
 from shared.webhooks import EventType, emit_each
 
@@ -67,7 +67,7 @@ def judge(
         events.record(tx, project_id, actor, f"annotation.{verdict.value}", {**data, **said})
         emit_each(tx, project_id, _TOLD[verdict], [_told(batch, known[one], reason) for one in fresh])
         if verdict is Verdict.REJECTED:
-            _ask_again(tx, batch, fresh, [known[one].image_id for one in fresh], actor)
+            _ask_again(tx, batch, [known[one] for one in fresh], actor)
     return outcomes
 
 
@@ -90,10 +90,16 @@ def _outcome(found: Judged | None, verdict: Verdict) -> Outcome:
     return Outcome(verdict.value) if found.standing else Outcome.NOT_STANDING
 
 
-def _ask_again(tx: Tx, batch: Batch, ids: Sequence[AnnotationId], image_ids: Sequence[ImageId], actor: str) -> None:
-    rows.withdraw(tx, ids)
+def _ask_again(tx: Tx, batch: Batch, rejected: Sequence[Judged], actor: str) -> None:
+    """An image of one person's is asked anew, before all others; of several people's, one more of them is."""
+    rows.withdraw(tx, [one.id for one in rejected])
     cancelled = batch.state in (BatchState.CANCELLING, BatchState.CANCELLED)
-    new = [NewTask(image_id=image_id, priority=_FIRST, strategy=ASKED_AGAIN) for image_id in image_ids]
+    alone = [one for one in rejected if one.question_id is None and not one.gold]
+    new = [NewTask(image_id=one.image_id, priority=_FIRST, strategy=ASKED_AGAIN) for one in alone]
     tasks.add(tx, batch.project_id, None, new, batch_id=None if cancelled else batch.id)
-    if batch.state is BatchState.COMPLETED:
+    for question_id in [one.question_id for one in rejected if one.question_id is not None]:
+        if not cancelled and questions.takes_answers(tx, question_id):
+            questions.ask_one_more(tx, question_id)
+        overlap.settle(tx, question_id)
+    if batch.state is BatchState.COMPLETED and rows.any_live(tx, batch.id):
         batches.move(tx, batch, BatchState.IN_PROGRESS, actor)

@@ -17,7 +17,9 @@ from shared.domain import (
     BatchState,
     ImageId,
     JobId,
+    NewTask,
     ProjectId,
+    QuestionId,
     Task,
     TaskId,
     UserId,
@@ -46,8 +48,10 @@ class Terms:
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """Tasks that wait, are held, were answered and still stand, were passed on for good; verdicts."""
+    """Tasks that wait, are held, were answered and still stand, were passed on for good; verdicts. ``images``: how many
+    images all of these are about."""
 
+    images: int
     open: int
     leased: int
     answered: int
@@ -99,6 +103,8 @@ class Judged:
     task_id: TaskId
     image_id: ImageId
     external_id: str | None
+    question_id: QuestionId | None
+    gold: bool
     standing: bool
     verdict: str | None
 
@@ -202,19 +208,28 @@ def any_live(tx: Tx, batch_id: BatchId) -> bool:
     return bool(row and row["live"])
 
 
-def take_open(tx: Tx, batch: Batch, count: int) -> int:
-    """Move up to ``count`` tasks from the project's own queue into the batch; returns how many."""
-    return tx.run(_Q["take_open"], {"id": batch.id, "project_id": batch.project_id, "count": count})
+def next_open(tx: Tx, project_id: ProjectId, count: int) -> list[NewTask]:
+    """The first ``count`` questions of the project's own queue, as they were asked."""
+    return [_new(row) for row in tx.all(_Q["next_open"], {"project_id": project_id, "count": count})]
 
 
-def give_up_open(tx: Tx, project_id: ProjectId) -> list[TaskId]:
-    """Retire what nobody holds in batches that a selection fills; returns which."""
-    return [TaskId(row["id"]) for row in tx.all(_Q["give_up_open"], {"project_id": project_id})]
+def give_up_open(tx: Tx, project_id: ProjectId) -> dict[BatchId, list[NewTask]]:
+    """Retire what nobody holds in batches that a selection fills; what that was, by batch, in order of priority."""
+    found: dict[BatchId, list[NewTask]] = {}
+    for row in tx.all(_Q["give_up_open"], {"project_id": project_id}):
+        found.setdefault(BatchId(row.pop("batch_id")), []).append(_new(row))
+    return found
 
 
-def take_back(tx: Tx, batch_id: BatchId, given_up: Sequence[TaskId], count: int) -> int:
-    """Open up to ``count`` of those given up again; returns how many."""
-    return tx.run(_Q["take_back"], {"id": batch_id, "ids": list(given_up), "count": count})
+def unasked(tx: Tx, given: Sequence[NewTask]) -> list[NewTask]:
+    """Those about images without a label that nobody is asked about."""
+    rows = tx.all(_Q["unasked"], {"image_ids": [one.image_id for one in given]})
+    free = {row["image_id"] for row in rows}
+    return [one for one in given if one.image_id in free]
+
+
+def _new(row: Row) -> NewTask:
+    return NewTask(**row)
 
 
 def release_open(tx: Tx, project_id: ProjectId, image_ids: Sequence[ImageId]) -> None:
@@ -222,12 +237,16 @@ def release_open(tx: Tx, project_id: ProjectId, image_ids: Sequence[ImageId]) ->
     tx.run(_Q["release_open"], {"project_id": project_id, "image_ids": list(image_ids)})
 
 
-def revoke(tx: Tx, batch_id: BatchId, limit: int) -> int:
-    """Take up to ``limit`` live tasks away, whoever holds them, and count them; returns how many there were."""
-    was = [row["was"] for row in tx.all(_Q["revoke"], {"id": batch_id, "limit": limit})]
+def revoke(tx: Tx, batch_id: BatchId, limit: int) -> tuple[int, list[QuestionId]]:
+    """Take up to ``limit`` live tasks away, whoever holds them, and count them.
+
+    Returns how many there were, and the questions that some of them were copies of.
+    """
+    gone = tx.all(_Q["revoke"], {"id": batch_id, "limit": limit})
+    was = [row["was"] for row in gone]
     params = {"id": batch_id, "revoked": was.count("leased"), "dropped": was.count("open")}
     tx.run(_Q["count_revoked"], params)
-    return len(was)
+    return len(was), sorted({row["question_id"] for row in gone if row["question_id"] is not None})
 
 
 def annotator(tx: Tx, vendor_id: UserId, external_id: str) -> UserId:
@@ -262,10 +281,11 @@ def leases(tx: Tx, batch_id: BatchId, tokens: Iterable[str]) -> dict[str, Handed
     }
 
 
-def pass_on(tx: Tx, batch_id: BatchId, holder: UserId, task_id: TaskId, fence: int) -> bool:
-    """Give a task up because its holder can't tell. False unless it is held under this lease."""
+def pass_on(tx: Tx, batch_id: BatchId, holder: UserId, task_id: TaskId, fence: int) -> tuple[bool, QuestionId | None]:
+    """Give a task up because its holder can't tell: whether it was held under this lease, and its question."""
     params = {"id": batch_id, "holder": holder, "task_id": task_id, "fence": fence}
-    return tx.one(_Q["pass_on"], params) is not None
+    row = tx.one(_Q["pass_on"], params)
+    return row is not None, row["question_id"] if row is not None else None
 
 
 def was_passed_on(tx: Tx, batch_id: BatchId, holder: UserId, task_id: TaskId, fence: int) -> bool:
@@ -305,8 +325,9 @@ def put_verdicts(tx: Tx, batch_id: BatchId, ids: Sequence[AnnotationId], verdict
 
 
 def withdraw(tx: Tx, ids: Sequence[AnnotationId]) -> None:
-    """These answers no longer stand, and the labels that they gave go."""
+    """These answers no longer stand, and the labels that they alone gave go; others may have their questions."""
     tx.run(_Q["withdraw"], {"ids": list(ids)})
+    tx.run(_Q["free_copies"], {"ids": list(ids)})
     tx.run(_Q["withdraw_labels"], {"ids": list(ids)})
 
 

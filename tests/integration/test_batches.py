@@ -12,7 +12,7 @@ import pytest
 
 from shared import batches
 from shared.db import batches as rows
-from shared.db import events, jobs, labels, tasks, users
+from shared.db import events, gold, jobs, labels, projects, tasks, users
 from shared.db.batches import Counts, Terms
 from shared.db.pool import Tx
 from shared.db.webhooks import EventType
@@ -152,8 +152,8 @@ def test_what_nothing_better_replaced_stays_in_the_batch(world: World) -> None:
     batch = new_batch(world, size=20)
     with world.system.ledger.transaction() as tx:
         given_up = batches.give_up_open(tx, world.id)
-        batches.top_up(tx, world.id, given_up)
-    assert len(given_up) == 20 and counts(world, batch).open == 20
+        batches.top_up(tx, projects.lock(tx, world.id), given_up)
+    assert len(given_up[batch.id]) == 20 and counts(world, batch).open == 20
 
 
 def test_a_batch_filled_at_random_keeps_its_questions_and_no_round_waits_for_them(world: World) -> None:
@@ -360,6 +360,55 @@ def test_sixteen_vendors_never_hold_the_same_task(system: System) -> None:
     with system.ledger.transaction() as tx:
         assert labels.counts(tx, world.id).human == 320
         assert len({one.annotator for one in rows.work(tx, batch.id)}) <= 16
+
+
+def test_an_image_is_asked_of_as_many_people_as_the_batch_says_and_gets_one_label(world: World) -> None:
+    batch = new_batch(world, size=6, overlap=3)
+    assert counts(world, batch).open == 18
+    with pytest.raises(Invalid, match="annotator"):
+        work(world, batch, 1)
+    assert [work(world, batch, 50, name) for name in ("maria", "tom")] == [6, 6]
+    assert work(world, batch, 50, "tom") == 0, "nobody is asked twice about an image"
+    with world.system.ledger.transaction() as tx:
+        assert labels.counts(tx, world.id).human == 0
+    assert work(world, batch, 50, "ann") == 6 and state(world, batch) is S.COMPLETED
+    with world.system.ledger.transaction() as tx:
+        assert labels.counts(tx, world.id).pool == 6
+        rejected = [one.id for one in rows.list_annotations(tx, batch.id)][:1]
+        judge(tx, batch.id, rejected, Verdict.REJECTED, "look again", "user:1")
+        assert labels.counts(tx, world.id).pool == 5, "what is left of its answers decides nothing yet"
+    assert state(world, batch) is S.IN_PROGRESS
+    assert work(world, batch, 50, "eve") == 1 and state(world, batch) is S.COMPLETED
+    with world.system.ledger.transaction() as tx:
+        assert labels.counts(tx, world.id).pool == 6
+
+
+def test_cancelling_leaves_no_question_waiting_for_answers_that_will_not_come(world: World) -> None:
+    batch = new_batch(world, size=6, overlap=2)
+    assert work(world, batch, 4, "maria") == 4
+    with world.system.ledger.transaction() as tx:
+        batches.cancel(tx, batch.id, "test")
+    sweep(world)
+    with world.system.ledger.transaction() as tx:
+        states = {row["state"]: row["n"] for row in tx.all("SELECT state, count(*) AS n FROM questions GROUP BY state")}
+        done = rows.get(tx, batch.id)
+    assert states == {"disagreed": 4, "withdrawn": 2} and (done.revoked, done.dropped) == (0, 8)
+
+
+def test_images_whose_answer_is_known_are_mixed_in_and_are_none_of_the_batchs_size(system: System) -> None:
+    world = build(system, pool=40, mode=RoundMode.STRICT, initial=20, gold_rate=0.2)
+    with system.ledger.transaction() as tx:
+        known = {image.sha256: world.classes[0].id for image in world.images[-8:]}
+        assert len(gold.mark(tx, world.id, labels.import_known(tx, world.id, known), "test")) == 8
+    world.start()
+    world.do_embed()
+    world.do_select()
+    batch = new_batch(world, size=12)
+    now = counts(world, batch)
+    assert (now.images, now.open) == (12, 15)
+    assert work(world, batch, 50) == 15 and state(world, batch) is S.COMPLETED
+    with system.ledger.transaction() as tx:
+        assert labels.counts(tx, world.id).human == 12
 
 
 def test_a_skipped_image_is_not_chosen_again(world: World) -> None:

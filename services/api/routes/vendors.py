@@ -31,7 +31,7 @@ from shared import batches
 from shared.db import batches as rows
 from shared.db import guidelines, images, projects
 from shared.db.pool import Tx
-from shared.domain import Batch, BatchId, BatchState, Image, ImageId, TaskId
+from shared.domain import Batch, BatchId, BatchState, Image, ImageId, ProjectState, TaskId
 from shared.errors import NotFound
 from shared.intake.ingest import CONTENT_TYPES
 from shared.store.base import Store, image_key, view_key
@@ -219,14 +219,14 @@ def _mine(tx: Tx, caller: Caller, batch_id: int) -> Batch:
     return caller.owns(rows.get(tx, BatchId(batch_id)))
 
 
-def _waiting(tx: Tx, batch: Batch) -> Literal["ended", "paused", "all_leased", "not_filled"]:
+def _waiting(tx: Tx, batch: Batch) -> Literal["ended", "paused", "all_leased", "not_for_you", "not_filled"]:
     if batch.state in batches.ENDED or batch.state is BatchState.CANCELLING:
         return "ended"
     if batch.state is BatchState.PAUSED:
         return "paused"
     now = rows.counts(tx, batch.id)
     if now.open:
-        return "paused"  # the project is, or who asks
+        return "paused" if projects.get(tx, batch.project_id).state is ProjectState.PAUSED else "not_for_you"
     return "all_leased" if now.leased else "not_filled"
 
 

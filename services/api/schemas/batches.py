@@ -360,12 +360,13 @@ class TaskOut(Out):
 
 class LeaseOut(Out):
     """`lease` is the token to send with answers; null if there was nothing to hand out. Then `waiting` says why:
-    `ended`, `paused`, `all_leased` or `not_filled`; ask again after `retry_after_s`, unless it has ended."""
+    `ended`, `paused`, `all_leased`, `not_for_you` (what is left this annotator may not answer: it was asked of them
+    already, or they are paused) or `not_filled`; ask again after `retry_after_s`, unless it has ended."""
 
     lease: str | None
     expires_at: datetime | None
     state: BatchState
-    waiting: Literal["ended", "paused", "all_leased", "not_filled"] | None
+    waiting: Literal["ended", "paused", "all_leased", "not_for_you", "not_filled"] | None
     retry_after_s: int | None
     classes: list[str]
     tasks: list[TaskOut]

@@ -52,8 +52,11 @@ WHERE project_id = %(project_id)s AND fill = 'selection' AND state IN ('open', '
 ORDER BY id FOR NO KEY UPDATE;
 
 -- name: counts
--- asked: ever opened and not replaced or dropped. answered: with an answer that stands.
-SELECT count(*) FILTER (WHERE t.state = 'open') AS open, count(*) FILTER (WHERE t.state = 'leased') AS leased,
+-- answered: with an answer that stands. images: those that are asked or were, and were not given up; an image with a
+-- known answer is none of the batch's own.
+SELECT count(DISTINCT t.image_id) FILTER (WHERE t.kind <> 'gold' AND (
+           a.id IS NOT NULL OR t.state IN ('open', 'leased', 'skipped'))) AS images,
+       count(*) FILTER (WHERE t.state = 'open') AS open, count(*) FILTER (WHERE t.state = 'leased') AS leased,
        count(a.id) AS answered, count(*) FILTER (WHERE t.state = 'skipped') AS passed_on,
        count(v.annotation_id) AS accepted,
        (SELECT count(*) FROM batch_verdicts r WHERE r.batch_id = %(id)s AND r.verdict = 'rejected') AS rejected
@@ -65,40 +68,52 @@ WHERE t.batch_id = %(id)s;
 -- name: any_live
 SELECT EXISTS (SELECT 1 FROM tasks WHERE batch_id = %(id)s AND state IN ('open', 'leased')) AS live;
 
--- name: take_open
--- From the project's queue, the first ones. Not what a person wants asked again, or wants later.
-UPDATE tasks SET batch_id = %(id)s
-WHERE id IN (
-    SELECT t.id FROM tasks t
-    WHERE t.project_id = %(project_id)s AND t.state = 'open' AND t.kind = 'query' AND t.batch_id IS NULL
-      AND t.strategy <> 'asked_again' AND t.reserved_for IS NULL
-    ORDER BY t.priority, t.id LIMIT %(count)s FOR UPDATE OF t SKIP LOCKED
-);
+-- name: next_open
+-- The first of the project's own queue, one row for each image. Not what a person wants asked again, or wants later, nor
+-- what somebody has begun to answer.
+SELECT t.image_id, t.priority, t.strategy, t.score FROM tasks t
+WHERE t.project_id = %(project_id)s AND t.state = 'open' AND t.kind = 'query' AND t.batch_id IS NULL AND t.copy = 0
+  AND t.strategy <> 'asked_again' AND t.reserved_for IS NULL
+  AND (t.question_id IS NULL OR NOT EXISTS (
+      SELECT 1 FROM tasks s WHERE s.question_id = t.question_id AND s.state IN ('leased', 'done')))
+ORDER BY t.priority, t.id LIMIT %(count)s;
 
 -- name: give_up_open
--- What nobody holds in batches that a selection fills: a better question may take its place.
-UPDATE tasks SET state = 'superseded'
-WHERE state = 'open' AND kind = 'query' AND strategy <> 'asked_again' AND project_id = %(project_id)s
-  AND batch_id IN (SELECT id FROM batches WHERE project_id = %(project_id)s AND fill = 'selection'
-                   AND state IN ('open', 'in_progress', 'paused'))
-RETURNING id;
+-- What nobody holds, nor has begun to answer, in batches that a selection fills: a better question may take its place.
+WITH closed AS (
+    UPDATE tasks SET state = 'superseded'
+    WHERE state = 'open' AND kind IN ('query', 'gold') AND strategy <> 'asked_again' AND project_id = %(project_id)s
+      AND batch_id IN (SELECT id FROM batches WHERE project_id = %(project_id)s AND fill = 'selection'
+                       AND state IN ('open', 'in_progress', 'paused'))
+      AND (question_id IS NULL OR NOT EXISTS (
+          SELECT 1 FROM tasks s WHERE s.question_id = tasks.question_id AND s.state IN ('leased', 'done')))
+    RETURNING batch_id, image_id, kind, priority, strategy, score, question_id, copy
+), withdrawn AS (
+    UPDATE questions SET state = 'withdrawn', ended_at = clock_timestamp()
+    WHERE id IN (SELECT question_id FROM closed) AND state = 'asking'
+)
+SELECT batch_id, image_id, priority, strategy, score FROM closed
+WHERE kind = 'query' AND copy = 0 ORDER BY priority, image_id;
 
--- name: take_back
--- The best of those given up that nothing better replaced.
-UPDATE tasks SET state = 'open'
-WHERE id IN (
-    SELECT t.id FROM tasks t
-    WHERE t.id = ANY (%(ids)s::bigint[]) AND t.batch_id = %(id)s AND t.state = 'superseded'
-      AND NOT EXISTS (SELECT 1 FROM labels l WHERE l.image_id = t.image_id)
-      AND NOT EXISTS (SELECT 1 FROM tasks o WHERE o.image_id = t.image_id AND o.state IN ('open', 'leased'))
-    ORDER BY t.priority, t.id LIMIT %(count)s
-);
+-- name: unasked
+-- Those among these images that have no label and that nobody is asked about.
+SELECT given.image_id FROM unnest(%(image_ids)s::bigint[]) AS given (image_id)
+WHERE NOT EXISTS (SELECT 1 FROM labels l WHERE l.image_id = given.image_id)
+  AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.image_id = given.image_id AND t.state IN ('open', 'leased')
+                  AND t.kind <> 'gold');
 
 -- name: release_open
--- The project's own questions about images that a batch is to ask instead.
-UPDATE tasks SET state = 'superseded'
-WHERE project_id = %(project_id)s AND image_id = ANY (%(image_ids)s::bigint[]) AND state = 'open' AND kind = 'query'
-  AND batch_id IS NULL AND strategy <> 'asked_again';
+-- The project's own questions about images that a batch is to ask instead, if nobody has begun to answer them.
+WITH closed AS (
+    UPDATE tasks SET state = 'superseded'
+    WHERE project_id = %(project_id)s AND image_id = ANY (%(image_ids)s::bigint[]) AND state = 'open' AND kind = 'query'
+      AND batch_id IS NULL AND strategy <> 'asked_again'
+      AND (question_id IS NULL OR NOT EXISTS (
+          SELECT 1 FROM tasks s WHERE s.question_id = tasks.question_id AND s.state IN ('leased', 'done')))
+    RETURNING question_id
+)
+UPDATE questions SET state = 'withdrawn', ended_at = clock_timestamp()
+WHERE id IN (SELECT question_id FROM closed) AND state = 'asking';
 
 -- name: revoke
 -- A step of a cancellation: leases end at once, and what waits is not asked. Returns what each had been.
@@ -108,14 +123,15 @@ WITH live AS (
 )
 UPDATE tasks SET state = 'superseded', fence = fence + 1, lease_until = NULL, holder = NULL
 FROM live WHERE tasks.id = live.id
-RETURNING live.state AS was;
+RETURNING live.state AS was, tasks.question_id;
 
 -- name: count_revoked
 UPDATE batches SET revoked = revoked + %(revoked)s, dropped = dropped + %(dropped)s WHERE id = %(id)s;
 
 -- name: lease
 -- The next open ones of a batch, to one holder. SKIP LOCKED: those who call at once get different ones without waiting.
--- Nothing while the project is paused, nor to somebody who is.
+-- Nothing while the project is paused, nor to somebody who is. Of a question's copies the first open one, and none to who
+-- holds, answered or passed on another; an image with a known answer once to each.
 WITH next AS (
     SELECT t.id FROM tasks t
     WHERE t.batch_id = %(id)s AND t.state = 'open'
@@ -123,6 +139,16 @@ WITH next AS (
       AND NOT EXISTS (SELECT 1 FROM memberships m WHERE m.project_id = t.project_id
                       AND m.user_id IN (%(holder)s, %(vendor_id)s) AND m.paused_at IS NOT NULL)
       AND NOT EXISTS (SELECT 1 FROM passes p WHERE p.task_id = t.id AND p.user_id = %(holder)s)
+      AND (t.question_id IS NULL OR (
+          NOT EXISTS (SELECT 1 FROM tasks s WHERE s.question_id = t.question_id AND s.holder = %(holder)s
+                      AND s.state IN ('leased', 'done', 'skipped'))
+          AND NOT EXISTS (SELECT 1 FROM tasks s WHERE s.question_id = t.question_id AND s.state = 'open'
+                          AND s.copy < t.copy)))
+      AND (t.kind <> 'gold' OR (
+          NOT EXISTS (SELECT 1 FROM tasks s WHERE s.image_id = t.image_id AND s.holder = %(holder)s
+                      AND s.state IN ('leased', 'done'))
+          AND NOT EXISTS (SELECT 1 FROM tasks s WHERE s.image_id = t.image_id AND s.kind = 'gold' AND s.state = 'open'
+                          AND s.id < t.id)))
     ORDER BY t.priority, t.id LIMIT %(count)s
     FOR UPDATE OF t SKIP LOCKED
 )
@@ -145,7 +171,7 @@ WHERE l.batch_id = %(batch_id)s AND l.token = ANY (%(tokens)s::text[]);
 UPDATE tasks SET state = 'skipped', lease_until = NULL
 WHERE batch_id = %(id)s AND id = %(task_id)s AND fence = %(fence)s AND holder = %(holder)s
   AND state IN ('leased', 'open')
-RETURNING id;
+RETURNING id, question_id;
 
 -- name: was_passed_on
 SELECT 1 AS found FROM tasks
@@ -178,7 +204,8 @@ ORDER BY hashint8extended(a.id, 0), a.id LIMIT %(limit)s;
 
 -- name: judged
 -- The annotations of the batch among these, locked, each with its verdict if it has one.
-SELECT a.id, a.task_id, a.image_id, a.external_id, a.undone_at IS NULL AS standing, v.verdict
+SELECT a.id, a.task_id, a.image_id, a.external_id, a.question_id, t.kind = 'gold' AS gold,
+       a.undone_at IS NULL AS standing, v.verdict
 FROM annotations a
 JOIN tasks t ON t.id = a.task_id AND t.batch_id = %(id)s
 LEFT JOIN batch_verdicts v ON v.annotation_id = a.id
@@ -195,7 +222,13 @@ ON CONFLICT (annotation_id) DO UPDATE SET verdict = excluded.verdict, reason = e
 UPDATE annotations SET undone_at = clock_timestamp() WHERE id = ANY (%(ids)s::bigint[]) AND undone_at IS NULL;
 
 -- name: withdraw_labels
-DELETE FROM labels WHERE annotation_id = ANY (%(ids)s::bigint[]);
+DELETE FROM labels WHERE annotation_id = ANY (%(ids)s::bigint[]) AND question_id IS NULL;
+
+-- name: free_copies
+-- Their places among the copies of their questions are free for others.
+UPDATE tasks SET state = 'superseded'
+WHERE question_id IS NOT NULL AND state = 'done'
+  AND id IN (SELECT task_id FROM annotations WHERE id = ANY (%(ids)s::bigint[]));
 
 -- name: work
 -- By annotator; the vendor itself is null. Standing answers, what was said of them, and the time that was reported.
