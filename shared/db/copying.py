@@ -21,8 +21,8 @@ from shared.errors import Conflict, Retryable
 TABLES = (
     "projects", "classes", "users", "api_keys", "shards", "images", "rounds", "checkpoints", "questions", "jobs",
     "batches", "tasks", "annotations", "labels", "gold", "events", "class_examples", "passes", "flags", "imports",
-    "memberships", "invitations", "batch_leases", "batch_verdicts", "webhook_endpoints", "webhook_secrets", "webhook_messages",
-    "webhook_attempts",
+    "memberships", "invitations", "batch_leases", "batch_verdicts", "webhook_endpoints", "webhook_secrets",
+    "webhook_messages", "webhook_attempts",
 )  # fmt: skip
 """What is copied, each table after those that it refers to. A table that a snapshot's version had not is left out."""
 LEFT_OUT = ("sessions", "idempotent_requests", "schema_migrations")
