@@ -9,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from services.ui import (
     activity,
     assets,
+    batches,
     beginning,
     browsing,
     configuration,
@@ -49,6 +50,7 @@ _PAGES = (
     images,
     labelling,
     looking,
+    batches,
     grid,
     projects,
     activity,

@@ -175,6 +175,26 @@ _SENTENCES: Mapping[str, Callable[[Data, Names], str]] = {
     "job.cancelled": lambda data, names: _("cancelled the %s job %s") % (data["kind"], data["job"]),
     "backup.done": lambda data, names: _("made the backup %s") % data["snapshot"],
     "backup.restored": lambda data, names: _("restored the backup %s") % data["snapshot"],
+    "batch.created": lambda data, names: _("made the batch “%s”") % data["name"],
+    "batch.changed": lambda data, names: (
+        _("changed the terms of batch %s: %s") % (data["batch"], ", ".join(data["terms"]))
+    ),
+    "batch.opened": lambda data, names: _("opened the batch “%s”") % data["name"],
+    "batch.in_progress": lambda data, names: _("set the batch “%s” to work") % data["name"],
+    "batch.paused": lambda data, names: _("paused the batch “%s”") % data["name"],
+    "batch.cancel_asked": lambda data, names: _("cancelled the batch “%s”") % data["name"],
+    "batch.cancelled": lambda data, names: (
+        _("ended the cancelled batch “%s”: %s answered, %s taken back, %s never given")
+        % (data["name"], data["answered"], data["revoked"], data["dropped"])
+    ),
+    "batch.completed": lambda data, names: _("completed the batch “%s”") % data["name"],
+    "batch.failed": lambda data, names: _("gave up the batch “%s”: %s") % (data["name"], data["error"]),
+    "annotation.accepted": lambda data, names: (
+        _("accepted %s answers in batch %s") % (data["annotations"], data["batch"])
+    ),
+    "annotation.rejected": lambda data, names: (
+        _("rejected %s answers in batch %s: %s") % (data["annotations"], data["batch"], data["reason"])
+    ),
     "webhook.created": lambda data, names: _("made webhook %s, to %s") % (data["webhook"], data["url"]),
     "webhook.changed": lambda data, names: _("changed webhook %s: %s") % (data["webhook"], _changed(data)),
     "webhook.rotated": lambda data, names: _("gave webhook %s a new secret") % data["webhook"],

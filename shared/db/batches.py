@@ -309,9 +309,10 @@ def list_annotations(
     return [BatchAnnotation(class_name=row.pop("class"), **row) for row in rows]
 
 
-def undecided_sample(tx: Tx, batch_id: BatchId, limit: int) -> list[AnnotationId]:
+def sample(tx: Tx, batch_id: BatchId, limit: int) -> list[BatchAnnotation]:
     """Some standing annotations without a verdict, spread over the batch."""
-    return [AnnotationId(row["id"]) for row in tx.all(_Q["undecided_sample"], {"id": batch_id, "limit": limit})]
+    rows = tx.all(_Q["sample"], {"id": batch_id, "limit": limit})
+    return [BatchAnnotation(class_name=row.pop("class"), **row) for row in rows]
 
 
 def judged(tx: Tx, batch_id: BatchId, ids: Sequence[AnnotationId]) -> dict[AnnotationId, Judged]:

@@ -195,10 +195,13 @@ WHERE a.id < %(before)s AND (a.undone_at IS NULL OR v.verdict = 'rejected')
   AND (%(verdict)s::text IS NULL OR coalesce(v.verdict, 'undecided') = %(verdict)s::text)
 ORDER BY a.id DESC LIMIT %(limit)s;
 
--- name: undecided_sample
+-- name: sample
 -- Some that no verdict was given on, spread over the batch the same way each time.
-SELECT a.id FROM annotations a
+SELECT a.id, a.task_id, a.image_id, i.filename, c.name AS class, a.external_id, a.duration_ms, a.created_at,
+       CASE WHEN u.kind = 'annotator' THEN u.external_id END AS annotator, NULL AS verdict, NULL AS reason
+FROM annotations a
 JOIN tasks t ON t.id = a.task_id AND t.batch_id = %(id)s
+JOIN images i ON i.id = a.image_id JOIN classes c ON c.id = a.class_id JOIN users u ON u.id = a.user_id
 WHERE a.undone_at IS NULL AND NOT EXISTS (SELECT 1 FROM batch_verdicts v WHERE v.annotation_id = a.id)
 ORDER BY hashint8extended(a.id, 0), a.id LIMIT %(limit)s;
 
