@@ -15,6 +15,7 @@ from services.ui.state import Accuracy, accuracy
 from shared.db import events, projects, rounds
 from shared.domain import CheckpointId, Class, ProjectId
 from shared.errors import Conflict, NotFound
+from shared.webhooks import EventType, emit
 
 router = APIRouter(include_in_schema=False)
 CheckpointPath = Annotated[int, Path(alias="checkpoint_id", ge=1, le=2**63 - 1)]
@@ -114,6 +115,7 @@ def promote(project_id: ProjectPath, checkpoint_id: CheckpointPath, parts: Parts
         project = projects.lock(tx, ProjectId(project_id))
         model = rounds.promote(tx, project.id, CheckpointId(checkpoint_id))
         events.record(tx, project.id, f"user:{user.id}", "model.promoted", {"checkpoint": model.id})
+        emit(tx, project.id, EventType.MODEL_PROMOTED, {"checkpoint_id": model.id})
     return RedirectResponse(f"/projects/{project_id}/models/{checkpoint_id}", 303)
 
 
