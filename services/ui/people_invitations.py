@@ -108,7 +108,7 @@ def accept(
     return open_session(request, parts, user, landing(invitation))
 
 
-@router.post("/invitations/{token}/mine")
+@router.post("/account/invitations/{token}")
 def accept_as_myself(token: TokenPath, parts: PartsOf, who: SignedInAs) -> Response:
     """For somebody who has an account already."""
     assert who.user is not None  # a session is somebody's

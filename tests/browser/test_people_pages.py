@@ -11,7 +11,8 @@ from shared.domain import Role
 from shared.system import System
 from tests.browser.axe import assert_usable
 from tests.browser.conftest import Visitor
-from tests.browser.gallery import digits, hang, open_for_labelling
+from tests.browser.gallery import PASSWORD, digits, hang, open_for_labelling
+from tests.browser.labelling_support import TAKEN, all_saved, counts, open_page, press
 from tests.world import World
 
 Visit = Callable[..., Visitor]
@@ -38,8 +39,9 @@ def test_somebody_is_invited_joins_and_labels(visit: Visit, system: System, chro
     guest.get_by_label("The same again").fill("quite long enough")
     guest.get_by_role("button", name="Make my account").click()
     guest.wait_for_url(f"**/projects/{world.id}/label")
-    guest.locator("#picture, .stage img").first.wait_for()
-    guest.keyboard.press("1")
+    expect(guest.get_by_alt_text(TAKEN)).to_be_visible()
+    press(guest, "1")
+    all_saved(guest)
     guest.goto("/")
     expect(guest.get_by_role("navigation", name="Winnow")).not_to_contain_text("System")
     guest.context.close()
@@ -71,30 +73,18 @@ def test_a_page_goes_on_after_its_reader_signed_in_anew_in_another_tab(visit: Vi
     world = project(system)
     visitor = visit()
     page = visitor.page
-    page.goto(f"/projects/{world.id}/label")
-    page.locator("#picture, .stage img").first.wait_for()
+    open_page(visitor, world)
     other = visitor.context.new_page()
     other.goto("/account")
     other.get_by_role("button", name="Sign out").click()
     other.get_by_label("User name").fill("ann")
-    from tests.browser.gallery import PASSWORD
-
     other.get_by_label("Password").fill(PASSWORD)
     other.get_by_role("button", name="Sign in").click()
     other.wait_for_url("**/")
     page.bring_to_front()
-    page.keyboard.press("1")
-
-    def answered() -> int:
-        with system.database.transaction() as tx:
-            return len(tx.all("SELECT FROM annotations"))
-
-    page.wait_for_timeout(200)
-    for _ in range(100):
-        if answered():
-            break
-        page.wait_for_timeout(100)
-    assert answered() == 1
+    press(page, "1")
+    all_saved(page)
+    assert counts(world).human == 1
     # The one refusal, after which the page took the new token, is the only thing that the browser complains about.
     assert len(visitor.complaints) <= 1
     visitor.complaints.clear()

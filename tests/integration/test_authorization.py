@@ -57,7 +57,7 @@ OF_EVERYBODY = {
     ("POST", "/account/password"),
     ("POST", "/account/sessions/{session_id}/end"),
     ("POST", "/account/sessions/end-others"),
-    ("POST", "/invitations/{token}/mine"),
+    ("POST", "/account/invitations/{token}"),
 }
 LOOKING = {Permission.SEE, Permission.BROWSE, Permission.WATCH, Permission.AUDIT, Permission.EXPORT}
 # Asked with POST because a question doesn't fit an address; nothing is changed.

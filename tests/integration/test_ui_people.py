@@ -163,7 +163,7 @@ def test_who_has_an_account_takes_an_invitation_with_it(house: House, manager: T
     ann = house.user("ann")
     client = house.client(ann)
     assert "Accept as Ann" in client.get(link).text
-    assert client.post(f"{link}/mine").status_code == 303
+    assert client.post(f"/account{link}").status_code == 303
     assert house.role_of(ann) is Role.ANNOTATOR
 
 
