@@ -88,8 +88,11 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "passes": "SELECT, INSERT",
         "gold": "SELECT, INSERT, UPDATE, DELETE",
         "flags": "SELECT, INSERT, UPDATE",
-        "users": "SELECT, UPDATE (password_hash)",
-        "sessions": "SELECT, INSERT, DELETE",
+        # Those who are invited, and vendors; a key is never changed but revoked.
+        "users": "SELECT, INSERT, UPDATE (password_hash, is_admin, disabled, oidc_subject)",
+        "sessions": "SELECT, INSERT, DELETE, UPDATE (last_seen_at)",
+        "sign_in_failures": "SELECT, INSERT, DELETE",
+        "api_keys": "SELECT, INSERT, UPDATE (revoked_at)",
         "memberships": "SELECT, INSERT, UPDATE, DELETE",
         "invitations": "SELECT, INSERT, UPDATE",
         "webhook_endpoints": "SELECT, INSERT, UPDATE, DELETE",
