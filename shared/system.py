@@ -15,6 +15,7 @@ from shared.errors import Retryable
 from shared.jobs import Ledger
 from shared.labelling import Labelling
 from shared.retention import Retention
+from shared.reviewing import Reviewing
 from shared.rounds import Rounds
 from shared.settings import BusSettings, DatabaseSettings, RetentionSettings, StoreSettings, TelemetrySettings
 from shared.store.base import Store
@@ -35,6 +36,7 @@ class System:
     rounds: Rounds
     labelling: Labelling
     curation: Curation
+    reviewing: Reviewing
     retention: Retention
 
     def check(self) -> None:
@@ -83,6 +85,7 @@ def joined(
         rounds=rounds,
         labelling=Labelling(ledger, rounds),
         curation=Curation(ledger, rounds),
+        reviewing=Reviewing(ledger, rounds),
         retention=Retention(database, store, retention or RetentionSettings()),
     )
 

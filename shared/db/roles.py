@@ -71,6 +71,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "class_examples": "SELECT, INSERT, DELETE",
         "passes": "SELECT, INSERT",
         "flags": "SELECT, INSERT, UPDATE",
+        "reviews": "SELECT, INSERT, UPDATE",
         "users": "SELECT, UPDATE (password_hash)",
         "sessions": "SELECT, INSERT, DELETE",
         "memberships": "SELECT, INSERT, UPDATE, DELETE",

@@ -1,0 +1,63 @@
+"""What the scripts of the review pages say: they find it in the page. ``{name}`` is replaced by what it names."""
+
+from __future__ import annotations
+
+from services.ui.words import _
+
+
+def words() -> dict[str, str]:
+    """Of texts with a count, ``name`` is said of one and ``name_many`` of several."""
+    return {
+        "agree": _("{agreed} of {images} labels are what the model says ({share}); {off} lie off the diagonal."),
+        "seen": _("It had not been told {seen} of these labels."),
+        "cell": _("labelled {given}, the model says {said}: {count} image"),
+        "cell_many": _("labelled {given}, the model says {said}: {count} images"),
+        "cell_same": _("{given}, and the model agrees: {count} image"),
+        "cell_same_many": _("{given}, and the model agrees: {count} images"),
+        "lasso": _("{count} image in the lasso"),
+        "lasso_many": _("{count} images in the lasso"),
+        "lasso_empty": _("No point lies in there."),
+        "people": _("People say"),
+        "model": _("The model says"),
+        "more": _("Show {count} more"),
+        "marked": _("{count} marked"),
+        "present": _("Acts on the framed image"),
+        "nothing": _("Nothing to act on"),
+        "shot": _("{name}: labelled {given}; the model says {said}, {confidence}"),
+        "labelled": _("labelled"),
+        "says": _("model"),
+        "keep": _("Keep {name}"),
+        "take": _("It is {name}"),
+        "holdout": _("holdout"),
+        "holdout_title": _("It measures the model: judge it by the picture alone"),
+        "looked_at": _("looked at"),
+        "told": _("told"),
+        "told_title": _("The model was trained on this label, so that its opinion says less"),
+        "done": _("{count} image reviewed: {text}"),
+        "done_many": _("{count} images reviewed: {text}"),
+        "done_kept": _("kept"),
+        "done_now": _("now {name}"),
+        "done_some": _("each as it was said"),
+        "undone": _("{count} image taken back."),
+        "undone_many": _("{count} images taken back."),
+        "undo_none": _("There is nothing here to take back."),
+        "undo_wait": _("This is still on its way. Take it back when the connection is there again."),
+        "undo_offline": _("Taking back needs the connection. Try again in a moment."),
+        "undo_refused": _("This can't be taken back."),
+        "refused": _("That was refused: {detail}"),
+        "waiting": _("{count} decision waiting to be sent"),
+        "waiting_many": _("{count} decisions waiting to be sent"),
+        "saved": _("Every decision is saved"),
+        "offline": _("No connection. What you decide is kept here and sent when it is back."),
+        "load_failed": _("This can't be loaded now: {detail}. It is tried again."),
+        "signed_out": _("You were signed out. Nothing is lost: sign in again and what you decided is sent."),
+        "sign_in": _("Sign in"),
+        "most": _("At most {count} images at a time: the first {count} were marked."),
+        "all_done": _("All of these are dealt with."),
+        "left": _("{left} label is in doubt."),
+        "left_many": _("{left} labels are in doubt."),
+        "left_none": _("No label is in doubt."),
+        "checked": _("{checked} of {images} labels were held against a model that had not been told them."),
+        "looked": _("{count} was looked at already."),
+        "looked_many": _("{count} were looked at already."),
+    }
