@@ -17,10 +17,19 @@ from shared.labelling import Labelling
 from shared.retention import Retention
 from shared.reviewing import Reviewing
 from shared.rounds import Rounds
-from shared.settings import BusSettings, DatabaseSettings, RetentionSettings, StoreSettings, TelemetrySettings
+from shared.settings import (
+    BusSettings,
+    DatabaseSettings,
+    RetentionSettings,
+    StoreSettings,
+    TelemetrySettings,
+    WebhookSettings,
+)
 from shared.store.base import Store
 from shared.store.factory import open_store
 from shared.telemetry import logger
+from shared.webhooks.addresses import Guard
+from shared.webhooks.endpoints import Webhooks
 
 log = logger(__name__)
 
@@ -38,6 +47,7 @@ class System:
     curation: Curation
     reviewing: Reviewing
     retention: Retention
+    webhooks: Webhooks
 
     def check(self) -> None:
         """Raise ``Retryable`` unless database, bus and store can be reached now, and the schema is not too old."""
@@ -72,6 +82,7 @@ def joined(
     bus: BusSettings,
     store: Store,
     retention: RetentionSettings | None = None,
+    webhooks: WebhookSettings | None = None,
 ) -> System:
     """A system from a database and a store that are open."""
     wires = open_bus(bus, settings.url.get_secret_value())
@@ -87,6 +98,7 @@ def joined(
         curation=Curation(ledger, rounds),
         reviewing=Reviewing(ledger, rounds),
         retention=Retention(database, store, retention or RetentionSettings()),
+        webhooks=Webhooks(database, Guard(webhooks or WebhookSettings())),
     )
 
 

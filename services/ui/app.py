@@ -21,6 +21,7 @@ from services.ui import (
     navigation,
     operations,
     pages,
+    permits,
     projects,
     review,
     review_calls,
@@ -107,4 +108,4 @@ def _templates(static: str) -> Jinja2Templates:
         project_places=navigation.PROJECT,
         system_places=navigation.SYSTEM,
     )
-    return Jinja2Templates(env=environment)
+    return Jinja2Templates(env=environment, context_processors=[permits.for_templates])

@@ -9,8 +9,8 @@ from fastapi.responses import Response
 
 from services.ui.hotkeys import with_hotkeys
 from services.ui.parts import Parts, PartsOf, ProjectPath
+from services.ui.permits import Reviews
 from services.ui.review_words import words
-from services.ui.sessions import SignedIn
 from services.ui.words import N_
 from shared.db import projects
 from shared.domain import ProjectId, User
@@ -25,14 +25,14 @@ WAYS = (
 
 
 @router.get("/projects/{project_id}/review")
-def diagonal_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: SignedIn) -> Response:
+def diagonal_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: Reviews) -> Response:
     """Every labelled image in the cell of what people and what the model take it for."""
     context = _context(parts, ProjectId(project_id), user, "diagonal")
     return parts.templates.TemplateResponse(request, "review.html", context)
 
 
 @router.get("/projects/{project_id}/review/doubts")
-def doubts_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: SignedIn) -> Response:
+def doubts_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: Reviews) -> Response:
     """The labels that are likeliest wrong, one beside the other."""
     context = _context(parts, ProjectId(project_id), user, "doubts")
     return parts.templates.TemplateResponse(request, "review.html", context)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from services.ui.parts import Parts, PartsOf, ProjectPath
-from services.ui.sessions import SignedIn
+from services.ui.permits import Reviews
 from services.ui.views import BIGGEST_ID
 from shared.db import images, projects, reviews
 from shared.diagonal import diagonal
@@ -126,7 +126,7 @@ class TakenBack(BaseModel):
 
 
 @router.get("/diagonal")
-def look(project_id: ProjectPath, parts: PartsOf, user: SignedIn) -> Diagonal:
+def look(project_id: ProjectPath, parts: PartsOf, user: Reviews) -> Diagonal:
     found, size, seen = _against(parts, ProjectId(project_id))
     if found is None:
         points = Points(images=[], given=[], said=[], looked_at=[])
@@ -150,7 +150,7 @@ def look(project_id: ProjectPath, parts: PartsOf, user: SignedIn) -> Diagonal:
 
 
 @router.get("/cell")
-def cell(project_id: ProjectPath, given: int, said: int, parts: PartsOf, user: SignedIn) -> Cell:
+def cell(project_id: ProjectPath, given: int, said: int, parts: PartsOf, user: Reviews) -> Cell:
     """The images that people label ``given`` and the model ``said``, ids of classes."""
     project = ProjectId(project_id)
     found, _, _ = _against(parts, project)
@@ -163,7 +163,7 @@ def cell(project_id: ProjectPath, given: int, said: int, parts: PartsOf, user: S
 
 
 @router.post("/images")
-def show(project_id: ProjectPath, wanted: Wanted, parts: PartsOf, user: SignedIn) -> Shots:
+def show(project_id: ProjectPath, wanted: Wanted, parts: PartsOf, user: Reviews) -> Shots:
     """Images by their ids, in that order; those that have no label any more are left out."""
     project = ProjectId(project_id)
     found, _, seen = _against(parts, project)
@@ -176,7 +176,7 @@ def show(project_id: ProjectPath, wanted: Wanted, parts: PartsOf, user: SignedIn
 
 
 @router.post("/doubts")
-def doubts(project_id: ProjectPath, wish: DoubtsWish, parts: PartsOf, user: SignedIn) -> Doubts:
+def doubts(project_id: ProjectPath, wish: DoubtsWish, parts: PartsOf, user: Reviews) -> Doubts:
     project = ProjectId(project_id)
     found, _, seen = _against(parts, project)
     if found is None:
@@ -198,7 +198,7 @@ def doubts(project_id: ProjectPath, wish: DoubtsWish, parts: PartsOf, user: Sign
 
 @router.post("/verdicts")
 def say(
-    project_id: ProjectPath, body: Verdicts, parts: PartsOf, user: SignedIn, idempotency_key: IdempotencyKey
+    project_id: ProjectPath, body: Verdicts, parts: PartsOf, user: Reviews, idempotency_key: IdempotencyKey
 ) -> Said:
     """These images are of these classes: labels that say so are kept, others corrected. Sent twice it counts once."""
     said = {ImageId(one.image_id): ClassId(one.class_id) for one in body.verdicts}
@@ -210,7 +210,7 @@ def say(
 
 
 @router.post("/undo")
-def undo(project_id: ProjectPath, body: Undo, parts: PartsOf, user: SignedIn) -> TakenBack:
+def undo(project_id: ProjectPath, body: Undo, parts: PartsOf, user: Reviews) -> TakenBack:
     """Take back what this person said under a key."""
     taken = parts.system.reviewing.undo(ProjectId(project_id), user.id, key=body.key)
     parts.standings.forget(ProjectId(project_id))
