@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Header
+from fastapi import APIRouter, Header, Query
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
@@ -21,6 +21,7 @@ from shared.reviewing import MOST
 
 router = APIRouter(prefix="/v1/projects/{project_id}/review", tags=["review"])
 IdempotencyKey = Annotated[str, Header(min_length=1, max_length=200)]
+ClassQuery = Annotated[int, Query(ge=1, le=BIGGEST_ID)]
 MOST_POINTS = 20_000
 """More than this can't be told apart; what lies off the diagonal is drawn first."""
 MOST_SHOWN = 120
@@ -133,7 +134,7 @@ def look(project_id: ProjectPath, parts: PartsOf, user: Reviews) -> Diagonal:
         return Diagonal(model=False, images=0, agreed=0, unseen=0, counts=[], points=points)
     counts = np.zeros((size, size), np.int64)
     np.add.at(counts, (found["given"], found["said"]), 1)
-    drawn = found[_drawn(found)]
+    some = found[drawn(found)]
     return Diagonal(
         model=True,
         images=len(found),
@@ -141,16 +142,16 @@ def look(project_id: ProjectPath, parts: PartsOf, user: Reviews) -> Diagonal:
         unseen=int(found["unseen"].sum()),
         counts=counts.tolist(),
         points=Points(
-            images=drawn["image"].tolist(),
-            given=drawn["given"].tolist(),
-            said=drawn["said"].tolist(),
-            looked_at=np.isin(drawn["image"], list(seen)).tolist(),
+            images=some["image"].tolist(),
+            given=some["given"].tolist(),
+            said=some["said"].tolist(),
+            looked_at=np.isin(some["image"], list(seen)).tolist(),
         ),
     )
 
 
 @router.get("/cell")
-def cell(project_id: ProjectPath, given: int, said: int, parts: PartsOf, user: Reviews) -> Cell:
+def cell(project_id: ProjectPath, given: ClassQuery, said: ClassQuery, parts: PartsOf, user: Reviews) -> Cell:
     """The images that people label ``given`` and the model ``said``, ids of classes."""
     project = ProjectId(project_id)
     found, _, _ = _against(parts, project)
@@ -232,7 +233,7 @@ def _against(parts: Parts, project: ProjectId) -> tuple[Opinions | None, int, se
     return found, size, seen
 
 
-def _drawn(found: Opinions) -> NDArray[np.int64]:
+def drawn(found: Opinions) -> NDArray[np.int64]:
     """Places of the points to draw: what is off the diagonal before the rest, each at random where it is too much."""
     if len(found) <= MOST_POINTS:
         return np.arange(len(found))
