@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,14 +11,17 @@ from shared import arrays
 from shared.db import reviews, rounds
 from shared.db.pool import Database
 from shared.db.reviews import Labelled
-from shared.domain import CheckpointId, ProjectId, ShardId
+from shared.domain import CheckpointId, ImageId, ProjectId, ShardId
 from shared.errors import NotFound
 from shared.learning.opinions import OPINION, Opinions
 from shared.store.base import OPINIONS, Store, scores_prefix
 
 
-def diagonal(database: Database, store: Store, project_id: ProjectId) -> Opinions | None:
-    """The labels of now against the newest model, in order of id; None before there is a model.
+def diagonal(
+    database: Database, store: Store, project_id: ProjectId, only: Sequence[ImageId] | None = None
+) -> Opinions | None:
+    """The labels of now against the newest model, in order of id, all or those of the images ``only``; None before
+    there is a model.
 
     What the model said of its own labels was stored with it. Of images that were labelled since, and of all of them
     where the model is older than such notes, its scores tell. Images that it has not seen at all are left out, and so
@@ -25,7 +30,7 @@ def diagonal(database: Database, store: Store, project_id: ProjectId) -> Opinion
     with database.transaction() as tx:
         key = reviews.newest_model(tx, project_id)
         scored = rounds.latest_scored(tx, project_id)
-        labelled = reviews.labelled(tx, project_id)
+        labelled = reviews.labelled(tx, project_id, only)
     if key is None:
         return None
     try:

@@ -167,7 +167,7 @@ def cell(project_id: ProjectPath, given: ClassQuery, said: ClassQuery, parts: Pa
 def show(project_id: ProjectPath, wanted: Wanted, parts: PartsOf, user: Reviews) -> Shots:
     """Images by their ids, in that order; those that have no label any more are left out."""
     project = ProjectId(project_id)
-    found, _, seen = _against(parts, project)
+    found, _, seen = _against(parts, project, [ImageId(one) for one in wanted.images])
     if found is None:
         return Shots(shots=[])
     asked = np.asarray(wanted.images, np.int64)
@@ -224,10 +224,12 @@ def _class_ids(parts: Parts, project: ProjectId) -> list[ClassId]:
         return [one.id for one in projects.classes(tx, project)]
 
 
-def _against(parts: Parts, project: ProjectId) -> tuple[Opinions | None, int, set[ImageId]]:
+def _against(
+    parts: Parts, project: ProjectId, only: list[ImageId] | None = None
+) -> tuple[Opinions | None, int, set[ImageId]]:
     """Labels against the model, the number of classes, and the images whose labels were looked at."""
     size = len(_class_ids(parts, project))
-    found = diagonal(parts.system.database, parts.system.store, project)
+    found = diagonal(parts.system.database, parts.system.store, project, only)
     with parts.system.database.transaction() as tx:
         seen = reviews.looked_at(tx, project)
     return found, size, seen

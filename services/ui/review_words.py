@@ -22,6 +22,7 @@ def words() -> dict[str, str]:
         "more": _("Show {count} more"),
         "marked": _("{count} marked"),
         "present": _("Acts on the framed image"),
+        "tap": _("Tap images to mark them"),
         "nothing": _("Nothing to act on"),
         "shot": _("{name}: labelled {given}; the model says {said}, {confidence}"),
         "labelled": _("labelled"),

@@ -35,8 +35,9 @@ class Review:
     corrected: bool
 
 
-def labelled(tx: Tx, project_id: ProjectId) -> Labelled:
-    row = tx.one(_Q["labelled"], {"project_id": project_id})
+def labelled(tx: Tx, project_id: ProjectId, only: Sequence[ImageId] | None = None) -> Labelled:
+    """All of them, or those among ``only``."""
+    row = tx.one(_Q["labelled"], {"project_id": project_id, "only": None if only is None else list(only)})
     assert row is not None  # an aggregate always answers
     columns = {name: np.asarray(row[name], np.int64) for name in ("images", "positions", "shards", "shard_rows")}
     return Labelled(rows=columns.pop("shard_rows"), **columns)

@@ -14,6 +14,7 @@ import { ClassSearch } from "./search.js";
 const AT_ONCE = 60;
 const AGAIN_MS = 3_000;
 const REDRAW_MS = 400;
+const NARROW = matchMedia("(max-width: 760px)");
 
 const page = embedded("page");
 const base = `/v1/projects/${page.project}/review`;
@@ -93,7 +94,8 @@ function openImage() {
 
 function drawBar() {
   const { marked } = gallery;
-  const text = marked.length ? say("marked", { count: marked.length }) : say(gallery.present ? "present" : "nothing");
+  const unmarked = NARROW.matches ? "tap" : "present";
+  const text = marked.length ? say("marked", { count: marked.length }) : say(gallery.present ? unmarked : "nothing");
   if (byId("chosen").textContent !== text) byId("chosen").textContent = text;
   byId("bar").classList.toggle("busy", marked.length > 0);
 }
