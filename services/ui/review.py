@@ -20,6 +20,7 @@ router = APIRouter(include_in_schema=False)
 WAYS = (
     ("diagonal", "", N_("Against the model")),
     ("doubts", "/doubts", N_("Likely wrong")),
+    ("disagreements", "/disagreements", N_("Disagreements")),
 )
 """Key, path below the place, and name of the ways to review."""
 
@@ -36,6 +37,13 @@ def doubts_page(request: Request, project_id: ProjectPath, parts: PartsOf, user:
     """The labels that are likeliest wrong, one beside the other."""
     context = _context(parts, ProjectId(project_id), user, "doubts")
     return parts.templates.TemplateResponse(request, "review.html", context)
+
+
+@router.get("/projects/{project_id}/review/disagreements")
+def disagreements_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: Reviews) -> Response:
+    """Images on which people differ, one after the other; what they said is shown on request only."""
+    context = _context(parts, ProjectId(project_id), user, "disagreements")
+    return parts.templates.TemplateResponse(request, "disagreements.html", context)
 
 
 def _context(parts: Parts, project_id: ProjectId, user: User, way: str) -> dict[str, Any]:

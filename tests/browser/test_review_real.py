@@ -14,7 +14,7 @@ from tests.e2e.running import PASSWORD, digits_project, oracle, running
 from tests.e2e.test_loop import LOOP_S, local_env
 from tests.waiting import wait_for
 
-BATCH, ROUNDS = 80, 2
+LABELS, HOLDOUT = 160, 120
 
 
 def test_wrong_answers_are_found_and_mended(
@@ -23,24 +23,23 @@ def test_wrong_answers_are_found_and_mended(
     with running(migrated_database_url, local_env(tmp_path), tmp_path) as stack:
         project = digits_project(
             stack,
-            pool=400,
-            holdout=200,
-            initial=BATCH,
-            batch_size=BATCH,
-            shard_size=400,
-            max_rounds=ROUNDS,
-            recipe={"folds": 5},
+            pool=300,
+            holdout=HOLDOUT,
+            initial=LABELS,
+            shard_size=300,
+            max_rounds=1,
+            recipe={"folds": 5, "min_steps": 120},
         )
         errs = random.Random(3)
         said = {one: name if errs.random() > 0.1 else str((int(name) + 5) % 10) for one, name in project.truth.items()}
         annotator = oracle(stack, replace(project, truth=said), "ann")
-        annotator.in_thread(lambda: annotator.answered >= ROUNDS * BATCH)
+        annotator.in_thread(lambda: annotator.answered >= LABELS)
 
         def finished() -> bool:
             stack.processes.tend()
             return bool(stack.rows("SELECT 1 AS done FROM projects WHERE state = 'finished'"))
 
-        wait_for(finished, "two rounds", LOOP_S)
+        wait_for(finished, "a round", LOOP_S)
 
         def wrong() -> set[int]:
             rows = stack.rows(
