@@ -27,7 +27,8 @@ def system(migrated_database_url: str, tmp_path: Path) -> Iterator[System]:
 
 
 def begin(system: System, **settings: Any) -> World:
-    made = build(system, **{"pool": 12, "mode": RoundMode.STRICT, "initial": 4, "overlap": 3} | settings)
+    given: dict[str, Any] = {"pool": 12, "mode": RoundMode.STRICT, "initial": 4, "overlap": 3} | settings
+    made = build(system, **given)
     made.start()
     made.do_embed()
     made.do_select()
