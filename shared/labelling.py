@@ -34,6 +34,7 @@ from shared.jobs import Ledger
 from shared.metrics import TASK_ANSWER_SECONDS, TASK_HELD_SECONDS, TASKS_ANSWERED, TASKS_LEASED
 from shared.rounds import Rounds
 from shared.telemetry import logger
+from shared.webhooks import EventType, emit
 
 log = logger(__name__)
 UNDO_DEPTH = 10
@@ -128,6 +129,7 @@ class Labelling:
                 return Submitted(annotation=before, replayed=True)
             annotation = tasks.add_annotation(tx, task, user_id, class_id, key=key, duration_ms=duration_ms)
             _resolve(tx, task, annotation)
+            _tell(tx, annotation)
         _measure(task, annotation)
         self._follow_up(project_id, task)
         return Submitted(annotation=annotation, replayed=False)
@@ -231,6 +233,7 @@ class Labelling:
                 raise Conflict("this answer is no longer what gives the image its label")
             new = tasks.add_annotation(tx, task, user_id, class_id, key=key, duration_ms=None)
             _resolve(tx, task, new)
+            _tell(tx, new)
             data = {"task": task.id, "annotation": new.id, "before": old.id}
             events.record(tx, project_id, f"user:{user_id}", "annotation.changed", data)
         return Submitted(annotation=new, replayed=False)
@@ -295,6 +298,18 @@ def _counts(tx: Tx, task: Task, annotation_id: AnnotationId) -> bool:
     if task.question_id is not None:
         return questions.takes_answers(tx, task.question_id)
     return task.kind is TaskKind.GOLD or labels.is_from(tx, annotation_id)
+
+
+def _tell(tx: Tx, annotation: Annotation) -> None:
+    """Who wants to hear of answers. What kind of question it was isn't said: it would tell which measure people."""
+    data = {
+        "annotation_id": annotation.id,
+        "task_id": annotation.task_id,
+        "image_id": annotation.image_id,
+        "class_id": annotation.class_id,
+        "user_id": annotation.user_id,
+    }
+    emit(tx, annotation.project_id, EventType.ANNOTATION_SUBMITTED, data)
 
 
 def _measure(task: Task, annotation: Annotation) -> None:

@@ -22,6 +22,7 @@ TABLES = (
     "projects", "classes", "users", "api_keys", "shards", "images", "rounds", "checkpoints", "questions", "tasks",
     "annotations", "labels", "gold", "jobs", "events", "class_examples", "passes", "flags", "imports",
     "memberships", "invitations",
+    "webhook_endpoints", "webhook_secrets", "webhook_messages", "webhook_attempts",
 )  # fmt: skip
 """What is copied, each table after those that it refers to. A table that a snapshot's version had not is left out."""
 LEFT_OUT = ("sessions", "schema_migrations")
