@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared import overlap
+from shared import overlap, trust
 from shared.db import events, flags, labels, projects, questions, tasks
 from shared.db.pool import Tx
 from shared.db.tasks import Lease
@@ -289,7 +289,9 @@ def _resolve(tx: Tx, task: Task, annotation: Annotation) -> None:
     """What the image resolves to now."""
     if task.question_id is not None:
         overlap.settle(tx, task.question_id)
-    elif task.kind is not TaskKind.GOLD:
+    elif task.kind is TaskKind.GOLD:
+        trust.judge(tx, task.project_id, annotation.user_id)
+    else:
         labels.put_human(tx, annotation)
 
 

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 
 from shared import metrics, telemetry
+from shared.adjudication import Adjudication
 from shared.bus.base import Bus
 from shared.bus.factory import open_bus
 from shared.curation import Curation
@@ -44,6 +45,7 @@ class System:
     rounds: Rounds
     labelling: Labelling
     curation: Curation
+    adjudication: Adjudication
     retention: Retention
     webhooks: Webhooks
 
@@ -94,6 +96,7 @@ def joined(
         rounds=rounds,
         labelling=Labelling(ledger, rounds),
         curation=Curation(ledger, rounds),
+        adjudication=Adjudication(ledger),
         retention=Retention(database, store, retention or RetentionSettings()),
         webhooks=Webhooks(database, Guard(webhooks or WebhookSettings())),
     )
