@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 
 from shared import metrics, telemetry
+from shared.adjudication import Adjudication
 from shared.bus.base import Bus
 from shared.bus.factory import open_bus
 from shared.curation import Curation
@@ -46,6 +47,7 @@ class System:
     labelling: Labelling
     curation: Curation
     reviewing: Reviewing
+    adjudication: Adjudication
     retention: Retention
     webhooks: Webhooks
 
@@ -97,6 +99,7 @@ def joined(
         labelling=Labelling(ledger, rounds),
         curation=Curation(ledger, rounds),
         reviewing=Reviewing(ledger, rounds),
+        adjudication=Adjudication(ledger),
         retention=Retention(database, store, retention or RetentionSettings()),
         webhooks=Webhooks(database, Guard(webhooks or WebhookSettings())),
     )

@@ -8,6 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from services.ui import (
     activity,
+    adjudication,
     assets,
     beginning,
     browsing,
@@ -55,6 +56,7 @@ _PAGES = (
     grid,
     projects,
     activity,
+    adjudication,
     operations,
     configuration,
     data,

@@ -19,8 +19,10 @@ from shared.domain import (
     ClassId,
     ImageId,
     NewTask,
+    Overlap,
     PassOn,
     ProjectId,
+    QuestionId,
     RoundId,
     Task,
     TaskId,
@@ -34,6 +36,9 @@ _Q = queries("tasks")
 RESERVED_S = 3600.0
 """How long a task waits for who wants it later."""
 _NEWEST = 2**62
+ONE = Overlap()
+GOLD_WINDOW = 4.0
+"""Places in the queue by which a question with a known answer may lag behind the others before it is passed over."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +75,8 @@ class Expired:
     fence: int
 
 
-def _task(row: Row) -> Task:
+def task_of(row: Row) -> Task:
+    """Of a row of ``tasks``."""
     return Task(
         id=row["id"],
         project_id=row["project_id"],
@@ -87,6 +93,8 @@ def _task(row: Row) -> Task:
         score=row["score"],
         leased_at=row["leased_at"],
         suggested=row["suggested"],
+        question_id=QuestionId(row["question_id"]) if row["question_id"] is not None else None,
+        copy=row["copy"],
     )
 
 
@@ -105,8 +113,11 @@ def _annotation(row: Row) -> Annotation:
     )
 
 
-def add(tx: Tx, project_id: ProjectId, round_id: RoundId | None, new: Sequence[NewTask]) -> int:
-    """Open tasks; images labelled or asked about meanwhile are passed over. Returns how many were opened."""
+def add(
+    tx: Tx, project_id: ProjectId, round_id: RoundId | None, new: Sequence[NewTask], *, asked_of: Overlap = ONE
+) -> int:
+    """Open tasks, as many for each image as people are to be asked; images labelled or asked about meanwhile are
+    passed over. Call under the project's lock. Returns how many tasks were opened."""
     rows = tx.all(
         _Q["insert_tasks"],
         {
@@ -117,20 +128,29 @@ def add(tx: Tx, project_id: ProjectId, round_id: RoundId | None, new: Sequence[N
             "priorities": [t.priority for t in new],
             "strategies": [t.strategy for t in new],
             "scores": [t.score for t in new],
+            "copies": asked_of.copies,
+            "most": asked_of.most,
         },
     )
     return len(rows)
 
 
-def add_random(tx: Tx, project_id: ProjectId, round_id: RoundId, *, count: int, spread: float, seed: int) -> int:
-    """Open queries about ``count`` random candidates, with priorities from 0 to ``spread``. Returns how many."""
-    params = {"project_id": project_id, "round_id": round_id, "count": count, "spread": spread, "seed": seed}
-    return tx.run(_Q["insert_random"], params)
+def draw_random(tx: Tx, project_id: ProjectId, *, count: int, seed: int) -> list[ImageId]:
+    """Up to ``count`` random images that could be asked about and aren't."""
+    rows = tx.all(_Q["draw_random"], {"project_id": project_id, "count": count, "seed": seed})
+    return [ImageId(row["id"]) for row in rows]
 
 
 def supersede_open(tx: Tx, project_id: ProjectId) -> int:
-    """Retire the queries that nobody holds. Returns how many."""
-    return tx.run(_Q["supersede_open"], {"project_id": project_id})
+    """Retire the queries that nobody holds, nor has begun to answer with others. Returns how many."""
+    row = tx.one(_Q["supersede_open"], {"project_id": project_id})
+    return int(row["closed"]) if row else 0
+
+
+def raise_live(tx: Tx, project_id: ProjectId, image_ids: Sequence[ImageId]) -> list[ImageId]:
+    """Put what is being asked about these images ahead of everything else; returns those that are."""
+    rows = tx.all(_Q["raise_live"], {"project_id": project_id, "ids": list(image_ids)})
+    return sorted({ImageId(row["image_id"]) for row in rows})
 
 
 def lease(
@@ -154,11 +174,12 @@ def lease(
         "lease_s": lease_s,
         "only_queries": only_queries,
         "without": list(without),
+        "window": GOLD_WINDOW,
     }
-    held = [_task(row) for row in tx.all(_Q["held"], {**params, "count": count})]
+    held = [task_of(row) for row in tx.all(_Q["held"], {**params, "count": count})]
     if len(held) >= count:
         return held
-    fresh = [_task(row) for row in tx.all(_Q["lease"], {**params, "count": count - len(held)})]
+    fresh = [task_of(row) for row in tx.all(_Q["lease"], {**params, "count": count - len(held)})]
     return sorted(held + fresh, key=lambda t: (t.priority, t.id))
 
 
@@ -190,7 +211,7 @@ def get(tx: Tx, project_id: ProjectId, task_id: TaskId) -> Task:
     row = tx.one(_Q["get"], {"project_id": project_id, "id": task_id})
     if row is None:
         raise NotFound(f"there is no task {task_id} in this project")
-    return _task(row)
+    return task_of(row)
 
 
 def finish(tx: Tx, project_id: ProjectId, user_id: UserId, held: Lease) -> Task | None:
@@ -199,7 +220,7 @@ def finish(tx: Tx, project_id: ProjectId, user_id: UserId, held: Lease) -> Task 
     A lease that ran out without anybody else taking the task is still good: the answer is not thrown away.
     """
     row = tx.one(_Q["finish"], {"project_id": project_id, "user_id": user_id, "id": held.task_id, "fence": held.fence})
-    return None if row is None else _task(row)
+    return None if row is None else task_of(row)
 
 
 def skip(tx: Tx, project_id: ProjectId, user_id: UserId, held: Lease, way: PassOn = PassOn.LATER) -> Task | None:
@@ -216,14 +237,14 @@ def skip(tx: Tx, project_id: ProjectId, user_id: UserId, held: Lease, way: PassO
             "reserve_s": RESERVED_S,
         },
     )
-    return None if row is None else _task(row)
+    return None if row is None else task_of(row)
 
 
 def hand_on(tx: Tx, task: Task, user_id: UserId, way: PassOn, reason: str) -> Task:
     """Never give this task to this person again; it is given up once everybody has handed it on."""
     tx.run(_Q["insert_pass"], {"task_id": task.id, "user_id": user_id, "way": way.value, "reason": reason})
     row = tx.one(_Q["give_up_if_all_passed"], {"id": task.id})
-    return task if row is None else _task(row)
+    return task if row is None else task_of(row)
 
 
 def could_not_tell(tx: Tx, project_id: ProjectId, limit: int) -> list[CouldNotTell]:
@@ -240,7 +261,7 @@ def note_suggested(tx: Tx, user_id: UserId, shown: Sequence[tuple[Lease, ClassId
 def take_back(tx: Tx, user_id: UserId, task_id: TaskId, *, lease_s: float) -> Task | None:
     """Lease an answered task to the annotator who answered it, under a new fence."""
     row = tx.one(_Q["take_back"], {"id": task_id, "user_id": user_id, "lease_s": lease_s})
-    return None if row is None else _task(row)
+    return None if row is None else task_of(row)
 
 
 def add_annotation(
@@ -259,6 +280,7 @@ def add_annotation(
             "fence": task.fence,
             "duration_ms": duration_ms,
             "suggested": task.suggested,
+            "question_id": task.question_id,
         },
     )
     assert row is not None  # INSERT ... RETURNING
@@ -310,4 +332,10 @@ def any_live(tx: Tx, project_id: ProjectId) -> bool:
 def answered_by(tx: Tx, project_id: ProjectId, user_id: UserId) -> int:
     """How many of this annotator's answers stand."""
     row = tx.one(_Q["user_count"], {"project_id": project_id, "user_id": user_id})
+    return int(row["answered"]) if row else 0
+
+
+def answered_since(tx: Tx, project_id: ProjectId, since: datetime) -> int:
+    """Everybody's answers since then that stand."""
+    row = tx.one(_Q["answered_since"], {"project_id": project_id, "since": since})
     return int(row["answered"]) if row else 0

@@ -58,9 +58,7 @@ def test_wrong_answers_are_found_and_mended(
         page.get_by_role("button", name="Sign in").click()
         page.get_by_role("link", name="Handwritten digits").first.click()
         page.get_by_role("link", name="Review").click()
-        expect(page.locator("#standing")).to_contain_text(
-            f"It had not been told {ROUNDS * BATCH + 200} of these labels."
-        )
+        expect(page.locator("#standing")).to_contain_text(f"It had not been told {LABELS + HOLDOUT} of these labels.")
         page.wait_for_timeout(300)
         picture_of(page, "review.png")
         page.get_by_role("link", name="Likely wrong").click()
