@@ -39,6 +39,12 @@ def words() -> dict[str, str]:
         "done_kept": _("kept"),
         "done_now": _("now {name}"),
         "done_some": _("each as it was said"),
+        "second": _("Another person is asked about {count} image."),
+        "second_many": _("Another person is asked about {count} images."),
+        "second_none": _(
+            "Nobody can be asked about these: they are being asked about, or not labelled by people."
+        ),
+        "second_offline": _("Asking needs the connection. Try again in a moment."),
         "undone": _("{count} image taken back."),
         "undone_many": _("{count} images taken back."),
         "undo_none": _("There is nothing here to take back."),

@@ -48,7 +48,7 @@ RETURNING image_id, annotation_id;
 -- name: bring_back
 -- The labels that corrections replaced, where the correction is still what labels the image.
 UPDATE labels l SET class_id = b.class_id, source = b.source, annotation_id = b.annotation_id,
-    checkpoint_id = b.checkpoint_id, confidence = b.confidence, created_at = b.created_at
+    checkpoint_id = b.checkpoint_id, confidence = b.confidence, question_id = b.question_id, created_at = b.created_at
 FROM reviews r, jsonb_populate_record(NULL::labels, r.replaced) AS b
 WHERE r.project_id = %(project_id)s AND r.user_id = %(user_id)s AND r.idempotency_key = %(key)s
   AND r.replaced IS NOT NULL AND l.image_id = r.image_id AND l.annotation_id = r.annotation_id

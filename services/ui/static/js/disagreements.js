@@ -73,7 +73,7 @@ function draw() {
   const [one, next] = queue;
   show(byId("case"), Boolean(one));
   show(byId("none"), !one && ended);
-  const left = Math.max(waiting, queue.length);
+  const left = ended ? queue.length : Math.max(waiting, queue.length);
   byId("standing").textContent = one ? say("cases", { count: left }) : ended ? say("cases_none") : "";
   if (!one || draw.shown === one.question_id) return;
   draw.shown = one.question_id;

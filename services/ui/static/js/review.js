@@ -82,6 +82,22 @@ function file(classId) {
   decide(gallery.targets, () => classId);
 }
 
+/** Another person is asked about these, who sees nothing of the label; the images stay here. */
+async function askAnother() {
+  const image_ids = gallery.targets.slice(0, page.most).map((shot) => shot.id);
+  if (!image_ids.length) return;
+  try {
+    const result = await post(`/v1/projects/${page.project}/second-opinions`, { image_ids });
+    if (!result.ok) return void toast(say("refused", { detail: result.data.detail ?? result.status }));
+    const count = result.data.asked.length;
+    toast(count ? say("second", { count }) : say("second_none"));
+    gallery.clear();
+  } catch (error) {
+    if (!(error instanceof Unreachable)) throw error;
+    toast(say("second_offline"));
+  }
+}
+
 function markAll() {
   gallery.markAll(page.most);
   if (gallery.shots.length > page.most) toast(say("most", { count: page.most }));
@@ -208,7 +224,7 @@ function recorded() {
 // Beginning
 
 const presses = {
-  take, keep, undo: () => sender.undo(), all: markAll, none: () => gallery.clear(),
+  take, keep, second: askAnother, undo: () => sender.undo(), all: markAll, none: () => gallery.clear(),
   search: () => search.open(), help: () => byId("help").showModal(),
 };
 for (const button of document.querySelectorAll("[data-press]")) onPress(button, presses[button.dataset.press]);
@@ -219,7 +235,7 @@ listen(
   page.classes,
   file,
   {
-    Enter: take, k: keep, "shift+Enter": keep, Backspace: presses.undo, " ": () => gallery.toggle(), a: markAll, Escape: presses.none,
+    Enter: take, k: keep, s: askAnother, "shift+Enter": keep, Backspace: presses.undo, " ": () => gallery.toggle(), a: markAll, Escape: presses.none,
     "/": presses.search, "?": presses.help, o: openImage,
     ArrowLeft: go(-1, 0, false), ArrowRight: go(1, 0, false), ArrowUp: go(0, -1, false), ArrowDown: go(0, 1, false),
     "shift+ArrowLeft": go(-1, 0, true), "shift+ArrowRight": go(1, 0, true),
