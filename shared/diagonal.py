@@ -34,7 +34,7 @@ def diagonal(
     if key is None:
         return None
     try:
-        noted = np.sort(arrays.load(store, key + OPINIONS), order="image")
+        noted = _ordered(arrays.load(store, key + OPINIONS))
         has_notes = True
     except NotFound:
         noted, has_notes = np.zeros(0, OPINION), False
@@ -48,7 +48,12 @@ def diagonal(
         return found
     more = _from_scores(store, project_id, scored.id, labelled, missing)
     more["unseen"] = has_notes
-    return np.sort(np.concatenate((found, more)), order="image")
+    return _ordered(np.concatenate((found, more)))
+
+
+def _ordered(rows: Opinions) -> Opinions:
+    """By image. (NumPy's own sort of whole records takes many times as long.)"""
+    return rows[np.argsort(rows["image"], kind="stable")]
 
 
 def _from_scores(

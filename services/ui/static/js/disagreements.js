@@ -25,6 +25,7 @@ let after = 0; // the last question that was asked for
 let waiting = 0; // how many wait in all
 let ended = false;
 let last = null; // what was decided last, to be taken back while it is not sent
+const done = new Set(outbox.entries.map((one) => one.question_id)); // decided here: a list asked for before has them
 let some = false;
 
 async function ask(path, again) {
@@ -60,8 +61,8 @@ async function fill() {
   fill.busy = false;
   if (!data) return;
   show(byId("trouble"), false);
-  const away = new Set([...queue, ...outbox.entries].map((one) => one.question_id));
-  queue = [...queue, ...data.questions.filter((one) => !away.has(one.question_id))];
+  const known = new Set([...queue, ...outbox.entries].map((one) => one.question_id));
+  queue = [...queue, ...data.questions.filter(({ question_id: id }) => !known.has(id) && !done.has(id))];
   waiting = data.waiting;
   ended = data.next_after === null;
   after = data.next_after ?? 0;
@@ -118,6 +119,7 @@ function decide(class_id) {
   flash(byId("classes").querySelector(`[data-class="${class_id}"]`));
   const entry = outbox.add({ kind: "decision", question_id: one.question_id, class_id, duration_ms: clock.lap() });
   last = { key: entry.key, one };
+  done.add(one.question_id);
   some = true;
   waiting -= 1;
   const text = say("decided", { name: classes.get(class_id).name });
@@ -141,6 +143,7 @@ function next() {
 function undo() {
   if (!last || !outbox.withdraw(last.key)) return toast(say(last ? "case_undo" : "undo_none"));
   queue = [last.one, ...queue];
+  done.delete(last.one.question_id);
   waiting += 1;
   last = null;
   return draw();
