@@ -41,9 +41,7 @@ def words() -> dict[str, str]:
         "done_some": _("each as it was said"),
         "second": _("Another person is asked about {count} image."),
         "second_many": _("Another person is asked about {count} images."),
-        "second_none": _(
-            "Nobody can be asked about these: they are being asked about, or not labelled by people."
-        ),
+        "second_none": _("Nobody can be asked about these: they are being asked about, or not labelled by people."),
         "second_offline": _("Asking needs the connection. Try again in a moment."),
         "undone": _("{count} image taken back."),
         "undone_many": _("{count} images taken back."),

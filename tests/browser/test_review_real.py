@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 
 from tests.browser.conftest import WAIT_MS
 from tests.e2e.running import PASSWORD, digits_project, oracle, running
@@ -17,9 +16,7 @@ from tests.waiting import wait_for
 LABELS, HOLDOUT = 160, 120
 
 
-def test_wrong_answers_are_found_and_mended(
-    chromium: Browser, migrated_database_url: str, tmp_path: Path, picture_of: Callable[[Page, str], Path]
-) -> None:
+def test_wrong_answers_are_found_and_mended(chromium: Browser, migrated_database_url: str, tmp_path: Path) -> None:
     with running(migrated_database_url, local_env(tmp_path), tmp_path) as stack:
         project = digits_project(
             stack,
@@ -59,16 +56,12 @@ def test_wrong_answers_are_found_and_mended(
         page.get_by_role("link", name="Handwritten digits").first.click()
         page.get_by_role("link", name="Review").click()
         expect(page.locator("#standing")).to_contain_text(f"It had not been told {LABELS + HOLDOUT} of these labels.")
-        page.wait_for_timeout(300)
-        picture_of(page, "review.png")
         page.get_by_role("link", name="Likely wrong").click()
         expect(page.locator("#shots .tile").first).to_be_visible()
         ids = [int(one) for one in page.locator("#shots .tile").evaluate_all("all => all.map(one => one.dataset.shot)")]
         found = before & set(ids)
         assert len(found) > len(before) / 2, f"{len(found)} of {len(before)} wrong labels are among {len(ids)} in doubt"
         assert len(found & set(ids[: len(before)])) > len(found) / 2, "and they lead the list"
-        page.wait_for_timeout(300)
-        picture_of(page, "doubts.png")
         page.keyboard.press("a")
         page.keyboard.press("Enter")
         expect(page.locator("#sent")).to_have_text("Every decision is saved")
