@@ -23,6 +23,7 @@ PROJECT = (
     Place(key="overview", path="", name=N_("Overview"), needs=Permission.WATCH),
     Place(key="label", path="/label", name=N_("Label"), needs=Permission.LABEL),
     Place(key="grid", path="/grid", name=N_("Grid"), needs=Permission.LABEL),
+    Place(key="review", path="/review", name=N_("Review"), needs=Permission.REVIEW),
     Place(key="images", path="/images", name=N_("Images"), needs=Permission.BROWSE),
     Place(key="flags", path="/flags", name=N_("Flags"), needs=Permission.REVIEW),
     Place(key="data", path="/data", name=N_("Data"), needs=Permission.MANAGE),

@@ -162,6 +162,8 @@ _SENTENCES: Mapping[str, Callable[[Data, Names], str]] = {
         ngettext("brought in %s known label", "brought in %s known labels", int(data["labels"])) % f"{data['labels']:,}"
     ),
     "labels.corrected": _corrected,
+    "labels.kept": _images("looked at %s label again and kept it", "looked at %s labels again and kept them"),
+    "labels.review_undone": _images("took back a review of %s image", "took back a review of %s images"),
     "labels.removed": _images("removed the label of %s image", "removed the labels of %s images"),
     "data.exported": lambda data, names: _("downloaded the labels as %s") % str(data["form"]).upper(),
     "task.skipped": _skipped,

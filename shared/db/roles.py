@@ -93,6 +93,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "sessions": "SELECT, INSERT, DELETE, UPDATE (last_seen_at)",
         "sign_in_failures": "SELECT, INSERT, DELETE",
         "api_keys": "SELECT, INSERT, UPDATE (revoked_at)",
+        "reviews": "SELECT, INSERT, UPDATE",
         "memberships": "SELECT, INSERT, UPDATE, DELETE",
         "invitations": "SELECT, INSERT, UPDATE",
         "webhook_endpoints": "SELECT, INSERT, UPDATE, DELETE",
