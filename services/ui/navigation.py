@@ -25,6 +25,7 @@ PROJECT = (
     Place(key="grid", path="/grid", name=N_("Grid"), needs=Permission.LABEL),
     Place(key="images", path="/images", name=N_("Images"), needs=Permission.BROWSE),
     Place(key="flags", path="/flags", name=N_("Flags"), needs=Permission.REVIEW),
+    Place(key="quality", path="/quality", name=N_("Quality"), needs=Permission.WATCH),
     Place(key="data", path="/data", name=N_("Data"), needs=Permission.MANAGE),
     Place(key="settings", path="/settings", name=N_("Settings"), needs=Permission.MANAGE),
     Place(key="activity", path="/activity", name=N_("Activity"), needs=Permission.AUDIT),
