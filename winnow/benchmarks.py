@@ -11,12 +11,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import costs, heads, labelling, select, tasks, train
+from benchmarks import annotators, costs, crowd, heads, labelling, select, tasks, train
 from benchmarks.report import Row, machine
 from shared.errors import Invalid
 
 BENCHMARKS: Mapping[str, Callable[..., list[Row]]] = {
+    "annotators": annotators.run,
     "costs": costs.run,
+    "crowd": crowd.run,
     "heads": heads.run,
     "labelling": labelling.run,
     "select": select.run,
@@ -26,7 +28,7 @@ BENCHMARKS: Mapping[str, Callable[..., list[Row]]] = {
 
 
 def run_benchmark(
-    name: str, json_file: Path | None, console: Console, options: Mapping[str, int] | None = None
+    name: str, json_file: Path | None, console: Console, options: Mapping[str, int | Path] | None = None
 ) -> None:
     """``options`` are the benchmark's own. Raises ``Invalid`` for one that it hasn't, or for a name that isn't there;
     ``list`` prints those that are."""

@@ -33,8 +33,9 @@ def train(order: Order, device: torch.device, send: Send, group: Group = ALONE) 
     assert x is not None and y is not None
     journal = FolderJournal(folder=order.folder / JOURNAL, every_s=order.journal_s)
     around = Surroundings(device=device, group=group, journal=journal, micro_batch=order.micro_batch)
-    unlabelled = order.array("unlabelled")
+    unlabelled, weights = order.array("unlabelled"), order.array("weights")
     extras = Extras(
+        weights=weights,
         at_random=order.array("at_random"),
         unlabelled=unlabelled,
         class_names=[name for _, name in order.classes],
@@ -44,7 +45,7 @@ def train(order: Order, device: torch.device, send: Send, group: Group = ALONE) 
     )
     if group.size > 1:
         group.agree((order.config, len(order.classes), extras.class_names, order.micro_batch))
-        for array in (x, y, unlabelled):
+        for array in (x, y, unlabelled, weights):
             group.hand_out(array, device)
     holdout_x, holdout_y = order.array("holdout_x"), order.array("holdout_y")
     holdout = None if holdout_x is None or holdout_y is None else (holdout_x, holdout_y)
@@ -79,14 +80,14 @@ def train(order: Order, device: torch.device, send: Send, group: Group = ALONE) 
 def help_train(device: torch.device, group: Group) -> None:
     """Train beside the process that got the order: from it comes all that this one needs, and nothing goes back."""
     config, n_classes, class_names, micro_batch = group.agree(None)
-    x, y, unlabelled = (group.hand_out(None, device) for _ in range(3))
+    x, y, unlabelled, weights = (group.hand_out(None, device) for _ in range(4))
     assert x is not None and y is not None
     fit(
         x,
         y,
         n_classes=n_classes,
         config=LearnConfig.from_dict(config),
-        extras=Extras(unlabelled=unlabelled, class_names=class_names),
+        extras=Extras(weights=weights, unlabelled=unlabelled, class_names=class_names),
         around=Surroundings(device=device, group=group, journal=NoJournal(), micro_batch=micro_batch),
     )
 

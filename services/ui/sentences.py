@@ -142,6 +142,10 @@ def _invited(data: Data, names: Names) -> str:
     return text + (f" ({data['note']})" if data.get("note") else "")
 
 
+def _one_image(data: Data) -> str:
+    return str(data["image_ids"][0])
+
+
 _SENTENCES: Mapping[str, Callable[[Data, Names], str]] = {
     "project.created": lambda data, names: _("created the project “%s”") % data["name"],
     "project.started": lambda data, names: _("started the project"),
@@ -169,6 +173,17 @@ _SENTENCES: Mapping[str, Callable[[Data, Names], str]] = {
     "task.skipped": _skipped,
     "annotation.undone": lambda data, names: _("took back the answer to task %s") % data["task"],
     "annotation.changed": lambda data, names: _("changed the answer to task %s") % data["task"],
+    "consensus.renewed": lambda data, names: (
+        _("weighed all answers anew: %s labels, of which %s changed") % (f"{data['labels']:,}", f"{data['changed']:,}")
+    ),
+    "adjudication.decided": lambda data, names: _("decided where people disagreed about image %s") % _one_image(data),
+    "adjudication.revealed": lambda data, names: _("looked at what people said of image %s") % _one_image(data),
+    "second_opinions.asked": _images("asked for a second opinion on %s image", "asked for one on %s images"),
+    "gold.marked": _images("marked the answer to %s image as known", "marked the answers to %s images as known"),
+    "gold.unmarked": _images("took %s image out of what is known", "took %s images out of what is known"),
+    "member.distrusted": lambda data, names: (
+        _("paused user %s: %s; %s images are asked of others") % (data["user"], data["reason"], f"{data['images']:,}")
+    ),
     "image.flagged": lambda data, names: _("flagged image %s") % data["image"],
     "model.promoted": lambda data, names: _("put model %s to use") % data["checkpoint"],
     "model.rolled_back": _rolled_back,

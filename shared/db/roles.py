@@ -101,7 +101,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "webhook_messages": "SELECT, INSERT, UPDATE",
         "webhook_attempts": READ,
     },
-    "trainer": _SWEEPS,
+    "trainer": {**_SWEEPS, "labels": "SELECT, INSERT, UPDATE"},  # by consensus
     "scorer": {**_SWEEPS, "labels": "SELECT, INSERT, UPDATE, DELETE"},  # the model's
 }
 

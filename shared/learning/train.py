@@ -162,6 +162,8 @@ def fit(
     extras = extras or Extras()
     around = around or Surroundings(device=torch.device(device))
     check(x, y, n_classes, config, "the training set")
+    if extras.weights is not None and not np.all(np.asarray(extras.weights) > 0):
+        x, y, extras = _without_weightless(x, y, extras)
     if holdout is not None and len(holdout[0]) == 0:
         holdout = None
     if holdout is not None:
@@ -185,6 +187,18 @@ def fit(
     with _seeded(config.seed, around.device):
         fitted = job.run()
     return replace(fitted, kind=kind)
+
+
+def _without_weightless(
+    x: npt.NDArray[Any], y: npt.NDArray[Any], extras: Extras
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any], Extras]:
+    """What weighs nothing is left out, so that it counts for no fold, batch or class either."""
+    kept = np.flatnonzero(np.asarray(extras.weights) > 0)
+    if not len(kept):
+        raise Invalid("every label weighs nothing: there is nothing to learn from")
+    drawn = None if extras.at_random is None else extras.at_random[kept]
+    assert extras.weights is not None
+    return x[kept], y[kept], replace(extras, weights=extras.weights[kept], at_random=drawn)
 
 
 def check(x: npt.NDArray[Any], y: npt.NDArray[Any], n_classes: int, config: LearnConfig, what: str) -> None:
