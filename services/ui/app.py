@@ -13,8 +13,10 @@ from services.ui import (
     browsing,
     configuration,
     data,
+    gallery,
     grid,
     images,
+    insight,
     labelling,
     looking,
     models,
@@ -31,6 +33,7 @@ from services.ui.parts import Parts
 from services.ui.security import SameOrigin, SecurityHeaders
 from services.ui.sessions import NotSignedIn, ask_to_sign_in
 from services.ui.standing import Standings
+from services.ui.telling import Telling
 from services.ui.words import TRANSLATIONS
 from shared import web
 from shared.intake.receiving import Receiver
@@ -49,6 +52,8 @@ _PAGES = (
     looking,
     grid,
     projects,
+    insight,
+    gallery,
     activity,
     operations,
     configuration,
@@ -61,11 +66,13 @@ def create_app(system: System, settings: UiSettings) -> FastAPI:
     """The app, ready to be served. The caller keeps ``system`` open for as long as it is."""
     app = FastAPI(title="Winnow: labelling", docs_url=None, redoc_url=None)
     static = f"/static/{assets.version(assets.STATIC)}"
+    standings = Standings(system.database)
     app.state.parts = Parts(
         system=system,
         settings=settings,
         templates=_templates(static),
-        standings=Standings(system.database),
+        standings=standings,
+        telling=Telling(standings),
         receiver=Receiver(
             system,
             max_file_bytes=settings.max_file_bytes,

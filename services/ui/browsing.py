@@ -14,6 +14,7 @@ from fastapi.responses import RedirectResponse, Response
 from services.ui import filtering
 from services.ui.chronicle import chronicle
 from services.ui.parts import ImagePath, Parts, PartsOf, ProjectPath
+from services.ui.said import resolved
 from services.ui.sessions import SignedIn
 from services.ui.words import _, ngettext
 from shared import arrays
@@ -43,7 +44,7 @@ class Action(StrEnum):
 @router.get("/projects/{project_id}/images")
 def images_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: SignedIn) -> Response:
     given = request.query_params
-    wanted = filtering.parse(given)
+    wanted = resolved(parts, ProjectId(project_id), filtering.parse(given))
     after = _count(given.get("after", ""))
     with parts.system.database.transaction() as tx:
         project = projects.get(tx, ProjectId(project_id))
@@ -93,7 +94,7 @@ def act(
 ) -> Response:
     """Do something to the images chosen, or to all that pass the filter; whatever can't be undone is asked first."""
     project = ProjectId(project_id)
-    wanted = filtering.parse(dict(parse_qsl(query)))
+    wanted = resolved(parts, project, filtering.parse(dict(parse_qsl(query))))
     class_wanted = _class_wanted(class_id) if action is Action.RELABEL else None
     chosen = _chosen(parts, project, wanted, id or [], all)
     if not confirmed and (all or action is not Action.RELABEL):

@@ -11,10 +11,11 @@ from shared.domain import ProjectState, RoundMode, RoundState
 
 
 class Narration(BaseModel):
-    """``headline`` is a few words, ``why`` a sentence or two."""
+    """``headline`` is a few words, ``detail`` how far that is, ``why`` a sentence or two."""
 
     headline: str
     why: str
+    detail: str = ""
 
 
 class Waiting(BaseModel):
@@ -49,7 +50,13 @@ def narrate(standing: Standing) -> Narration:
             headline="Preparing the images",
             why=f"{_of(standing.progress)}Every image is decoded once; the first questions follow.",
         )
-    return _in_round(standing, now.round.state)
+    found = _in_round(standing, now.round.state)
+    return found.model_copy(update={"detail": _how_far(standing.progress)})
+
+
+def _how_far(progress: Progress | None) -> str:
+    """The share, and the time left where that can be told."""
+    return f"{round(100 * progress.share)}%{_left(progress.left_s)}" if progress else ""
 
 
 def wait_for_image(standing: Standing) -> Waiting:
@@ -88,7 +95,7 @@ def _reason(standing: Standing) -> tuple[str, str]:
 
 def _machine_at_work(standing: Standing) -> tuple[str, str]:
     now = standing.overview
-    done = f" ({round(100 * standing.progress.share)}%{_left(standing.progress.left_s)})" if standing.progress else ""
+    done = f" ({_how_far(standing.progress)})" if standing.progress else ""
     if now.round is None:
         return "preparing", f"The images are being prepared{done}."
     if now.round.state is RoundState.TRAINING:

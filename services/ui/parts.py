@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Any
 
 from fastapi import Depends, Path, Request
 from fastapi.templating import Jinja2Templates
 
+from services.ui.keeping import Keeping
 from services.ui.standing import Standings
+from services.ui.telling import Telling
 from services.ui.throttle import Throttle
 from shared.intake.receiving import Receiver
 from shared.settings import UiSettings
@@ -22,7 +25,10 @@ class Parts:
     templates: Jinja2Templates
     standings: Standings
     receiver: Receiver
+    telling: Telling
     throttle: Throttle = field(default_factory=Throttle)
+    figures: Keeping[Any] = field(default_factory=partial(Keeping, 10.0))
+    """What the dashboard shows that takes a while to find."""
 
 
 def _parts(request: Request) -> Parts:
