@@ -5,16 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared import arrays
-from shared.domain import CheckpointId, Image, ImageId, ProjectId, ShardId
+from shared.domain import CheckpointId, ImageId, ProjectId, ShardId
 from shared.errors import NotFound
 from shared.store.base import Store, scores_prefix
 
 Floats = NDArray[np.float32]
+
+
+class Placed(Protocol):
+    """An image, by where its scores lie; ``shard_id`` None: nowhere yet."""
+
+    @property
+    def id(self) -> ImageId: ...
+
+    @property
+    def shard_id(self) -> ShardId | None: ...
+
+    @property
+    def shard_row(self) -> int | None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +40,7 @@ class Opinion:
 
 
 def opinions(
-    store: Store, project_id: ProjectId, checkpoint_id: CheckpointId, images: Iterable[Image]
+    store: Store, project_id: ProjectId, checkpoint_id: CheckpointId, images: Iterable[Placed]
 ) -> dict[ImageId, Opinion]:
     """By image; those that the model has not scored, or whose scores were given up, are left out."""
     placed = sorted((one.shard_id, one.shard_row or 0, one.id) for one in images if one.shard_id is not None)

@@ -40,7 +40,7 @@ def suggest(
             return {}
         ids = [one.id for one in projects.classes(tx, project_id)]
         found = images.by_ids(tx, project_id, image_ids).values()
-    said = opinions(store, project_id, checkpoint.id, filter(_is_open_to_it, found))
+    said = opinions(store, project_id, checkpoint.id, [one for one in found if _is_open_to_it(one)])
     return {image_id: Suggestion(class_id=ids[one.column], confidence=one.confidence) for image_id, one in said.items()}
 
 

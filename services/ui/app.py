@@ -11,6 +11,7 @@ from services.ui import (
     assets,
     beginning,
     browsing,
+    checkpoints,
     configuration,
     data,
     gallery,
@@ -41,14 +42,15 @@ from shared.settings import UiSettings
 from shared.system import System
 
 _PAGES = (
+    labelling,  # asked most often by far, and routes are gone through in order
     sign_in,
     beginning,  # before whatever would take "new" for a project's id
     pages,
     workplace,
+    checkpoints,  # before whatever would take "compare" for a model's id
     models,
     browsing,
     images,
-    labelling,
     looking,
     grid,
     projects,

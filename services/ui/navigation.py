@@ -22,6 +22,7 @@ PROJECT = (
     Place(key="grid", path="/grid", name=N_("Grid")),
     Place(key="images", path="/images", name=N_("Images")),
     Place(key="flags", path="/flags", name=N_("Flags")),
+    Place(key="models", path="/models", name=N_("Models")),
     Place(key="data", path="/data", name=N_("Data")),
     Place(key="settings", path="/settings", name=N_("Settings")),
     Place(key="activity", path="/activity", name=N_("Activity")),

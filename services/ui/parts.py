@@ -31,13 +31,14 @@ class Parts:
     """What the dashboard shows that takes a while to find."""
 
 
-def _parts(request: Request) -> Parts:
+async def _parts(request: Request) -> Parts:
+    """Not worth a thread of the pool, which is what a plain function would be called in."""
     parts: Parts = request.app.state.parts
     return parts
 
 
-_BIGGEST_ID = 2**63 - 1
+BIGGEST_ID = 2**63 - 1
 PartsOf = Annotated[Parts, Depends(_parts)]
-ProjectPath = Annotated[int, Path(alias="project_id", ge=1, le=_BIGGEST_ID)]
-ImagePath = Annotated[int, Path(alias="image_id", ge=1, le=_BIGGEST_ID)]
-TaskPath = Annotated[int, Path(alias="task_id", ge=1, le=_BIGGEST_ID)]
+ProjectPath = Annotated[int, Path(alias="project_id", ge=1, le=BIGGEST_ID)]
+ImagePath = Annotated[int, Path(alias="image_id", ge=1, le=BIGGEST_ID)]
+TaskPath = Annotated[int, Path(alias="task_id", ge=1, le=BIGGEST_ID)]

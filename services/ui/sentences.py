@@ -163,6 +163,7 @@ _SENTENCES: Mapping[str, Callable[[Data, Names], str]] = {
     "image.flagged": lambda data, names: _("flagged image %s") % data["image"],
     "model.promoted": lambda data, names: _("put model %s to use") % data["checkpoint"],
     "model.rolled_back": _rolled_back,
+    "model.downloaded": lambda data, names: _("downloaded model %s") % data["checkpoint"],
     "jobs.requeued": _requeued,
     "job.cancelled": lambda data, names: _("cancelled the %s job %s") % (data["kind"], data["job"]),
     "backup.done": lambda data, names: _("made the backup %s") % data["snapshot"],

@@ -51,9 +51,9 @@ class Model:
 class Measured:
     """An image of the holdout: where its scores lie, and the column of its class."""
 
-    image_id: ImageId
-    shard_id: ShardId
-    shard_row: int
+    id: ImageId
+    shard_id: ShardId | None
+    shard_row: int | None
     position: int
 
 
@@ -117,7 +117,7 @@ def labels_of(tx: Tx, ids: Sequence[ImageId]) -> dict[ImageId, tuple[ClassId, La
 def holdout(tx: Tx, project_id: ProjectId) -> list[Measured]:
     """Every image that measures, in order of id."""
     return [
-        Measured(image_id=r["id"], shard_id=r["shard_id"], shard_row=r["shard_row"], position=r["position"])
+        Measured(id=r["id"], shard_id=r["shard_id"], shard_row=r["shard_row"], position=r["position"])
         for r in tx.all(_Q["holdout"], {"project_id": project_id})
     ]
 

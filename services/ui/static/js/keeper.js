@@ -108,6 +108,21 @@ export class Keeper {
     if (this.#isShort) this.again = setTimeout(() => this.fill(), ASK_AGAIN_MS);
   }
 
+  /** How many to ask for along with an answer, which is still the outbox's as this is asked; 0: none. */
+  wanted() {
+    if (this.asking || !this.#isShort) return 0;
+    return Math.min(this.ahead + this.outbox.leases.length, MOST_AT_ONCE);
+  }
+
+  /** Something was sent: `leased` is what came along with it, if that was asked for and could be had. */
+  sent(leased) {
+    if (!leased) return this.fill();
+    clearTimeout(this.again);
+    this.#take({ ok: true, data: leased }, this.events.mark());
+    if (this.#isShort) this.again = setTimeout(() => this.fill(), ASK_AGAIN_MS);
+    return undefined;
+  }
+
   async renew() {
     const asked = [...this.queue, ...this.outbox.leases];
     if (!asked.length) return this.fill();

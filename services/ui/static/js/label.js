@@ -29,7 +29,12 @@ const recent = new Recent(page.project, byId("recent"), byId("recent-list"), pag
 const lookBack = new LookBack(recent, () => draw());
 const outbox = await Outbox.open(page.project, page.user, {
   changed: onOutboxChanged,
-  sent: (entry, data) => recent.recorded(entry.key, data.annotation_id),
+  wanted: () => keeper.wanted(),
+  sent: (entry, data) => {
+    recent.recorded(entry.key, data.annotation_id);
+    keeper.sent(data.next);
+  },
+  delayed: () => keeper.fill(),
   refused: onRefused,
   signedOut: onSignedOut,
 });
@@ -171,7 +176,7 @@ async function takeAlong() {
 function goOn() {
   why = outbox.size ? SENDING : STARTING;
   draw();
-  afterPaint(() => keeper.fill());
+  if (!outbox.size) afterPaint(() => keeper.fill()); // else more is asked for along with what is sent
 }
 
 // What is shown
@@ -219,6 +224,7 @@ function onOutboxChanged() {
 }
 
 function onRefused(entry, status, detail) {
+  keeper.fill();
   if (entry.kind === "skip") return; // it went to somebody else meanwhile, which is what was wanted
   if (entry.kind === "flag") {
     toast(`The flag was refused: ${detail}`);

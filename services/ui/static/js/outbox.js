@@ -25,7 +25,8 @@ const answersIn = (entry) => (entry.kind === "answers" ? entry.answers.length : 
 export class Outbox {
   /**
    * With what is still to be sent from before. `events` gets `changed()`, `sent(entry, data)`,
-   * `refused(entry, status, detail)` and `signedOut()`.
+   * `refused(entry, status, detail)`, `signedOut()`, and `delayed()` each time that it could not be sent; it may have
+   * `wanted()`, how many tasks to ask for along with an answer.
    */
   static async open(project, user, events) {
     const kept = new Kept(`winnow.outbox.${user}.${project}.`);
@@ -140,6 +141,7 @@ export class Outbox {
     const key = { "Idempotency-Key": entry.key };
     const task = `${this.base}/tasks/${entry.task_id}`;
     const { fence, class_id, duration_ms } = entry;
+    const lease = this.events.wanted?.() || undefined;
     switch (entry.kind) {
       case "skip":
         return post(`${task}/skip`, { fence, way: entry.way, reason: entry.reason });
@@ -150,12 +152,13 @@ export class Outbox {
       case "answers":
         return post(`${this.base}/answers`, { answers: entry.answers });
       default:
-        return post(`${task}/annotation`, { fence, class_id, duration_ms }, key);
+        return post(`${task}/annotation`, { fence, class_id, duration_ms, lease }, key);
     }
   }
 
   #later() {
     this.events.changed();
+    this.events.delayed?.();
     this.#sendSoon(this.wait);
     this.wait = Math.min(2 * this.wait, LONGEST_WAIT_MS);
     return false;
