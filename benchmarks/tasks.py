@@ -3,8 +3,8 @@
 Every pair is a lease of one task and an answer to it. Over HTTP as the labelling page does it, the answer and the wish
 for the next task in one call; besides, in two calls, as a program may. From processes of their own, one kept
 connection per annotator, to the ui as ``winnow up`` runs it; all of them, the service and Postgres share this machine.
-The limit is the same two steps on the database without HTTP, from as many threads; its own peer is the textbook queue, SELECT ...
-FOR UPDATE without SKIP LOCKED.
+The limit is the same two steps on the database without HTTP, from as many threads; its own peer is the textbook queue,
+SELECT ... FOR UPDATE without SKIP LOCKED.
 """
 
 from __future__ import annotations

@@ -323,6 +323,18 @@ class User:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Membership:
+    """What somebody is in a project. ``pause_reason``: why nothing more is asked of them; None: they may be asked."""
+
+    project_id: ProjectId
+    user_id: UserId
+    role: Role
+    created_at: datetime
+    paused_at: datetime | None = None
+    pause_reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ApiKey:
     """Never holds the secret: the database has its SHA-256 only. ``project_id`` None: every project. ``user_id``: the
     vendor, or the person, that it acts as; None: for nobody but itself."""

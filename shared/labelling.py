@@ -32,6 +32,7 @@ from shared.jobs import Ledger
 from shared.metrics import TASK_ANSWER_SECONDS, TASK_HELD_SECONDS, TASKS_ANSWERED, TASKS_LEASED
 from shared.rounds import Rounds
 from shared.telemetry import logger
+from shared.webhooks import EventType, emit
 
 log = logger(__name__)
 UNDO_DEPTH = 10
@@ -126,6 +127,7 @@ class Labelling:
                 return Submitted(annotation=before, replayed=True)
             annotation = tasks.add_annotation(tx, task, user_id, class_id, key=key, duration_ms=duration_ms)
             labels.put_human(tx, annotation)
+            _tell(tx, annotation)
         _measure(task, annotation)
         self._follow_up(project_id, task)
         return Submitted(annotation=annotation, replayed=False)
@@ -224,6 +226,7 @@ class Labelling:
             task = tasks.get(tx, project_id, old.task_id)
             new = tasks.add_annotation(tx, task, user_id, class_id, key=key, duration_ms=None)
             labels.put_human(tx, new)
+            _tell(tx, new)
             data = {"task": task.id, "annotation": new.id, "before": old.id}
             events.record(tx, project_id, f"user:{user_id}", "annotation.changed", data)
         return Submitted(annotation=new, replayed=False)
@@ -273,6 +276,18 @@ class Labelling:
             self._rounds.nudge(project_id)
         except (Retryable, Conflict) as error:
             log.warning("round.nudge_failed", project_id=project_id, error=str(error))
+
+
+def _tell(tx: Tx, annotation: Annotation) -> None:
+    """Who wants to hear of answers. What kind of question it was isn't said: it would tell which measure people."""
+    data = {
+        "annotation_id": annotation.id,
+        "task_id": annotation.task_id,
+        "image_id": annotation.image_id,
+        "class_id": annotation.class_id,
+        "user_id": annotation.user_id,
+    }
+    emit(tx, annotation.project_id, EventType.ANNOTATION_SUBMITTED, data)
 
 
 def _measure(task: Task, annotation: Annotation) -> None:

@@ -47,6 +47,7 @@ from shared.jobs import Ledger
 from shared.selection.summary import PoolSummary
 from shared.stopping import first_met
 from shared.telemetry import logger
+from shared.webhooks import EventType, emit
 
 log = logger(__name__)
 DEFAULT_HOLDOUT = 200
@@ -340,11 +341,15 @@ class Rounds:
         tasks.supersede_open(tx, project.id)
         projects.set_state(tx, project.id, ProjectState.FINISHED, reason)
         events.record(tx, project.id, "system", "project.finished", {"reason": reason, "round": current.number})
+        emit(tx, project.id, EventType.PROJECT_STOPPED, {"reason": reason, "round": current.number})
         log.info("project.finished", project_id=project.id, reason=reason)
 
     def _enter(self, tx: Tx, current: Round, state: RoundState) -> None:
         rows.set_state(tx, current.id, state)
         log.info("round.advanced", project_id=current.project_id, round=current.number, state=state.value)
+        if state is RoundState.DONE:
+            data = {"round": current.number, "labels": current.labels, "checkpoint_id": current.checkpoint_id}
+            emit(tx, current.project_id, EventType.ROUND_COMPLETED, data)
 
     def _draw_holdout(self, tx: Tx, project: Project, counts: ImageCounts) -> None:
         wanted = project.settings.holdout_size

@@ -24,6 +24,7 @@ from services.ui import (
     navigation,
     operations,
     pages,
+    permits,
     projects,
     sign_in,
     wording,
@@ -112,4 +113,4 @@ def _templates(static: str) -> Jinja2Templates:
         project_places=navigation.PROJECT,
         system_places=navigation.SYSTEM,
     )
-    return Jinja2Templates(env=environment)
+    return Jinja2Templates(env=environment, context_processors=[permits.for_templates])

@@ -11,7 +11,7 @@ from fastapi.responses import RedirectResponse, Response, StreamingResponse
 from services.ui.comparison import Said, side_by_side, test_of
 from services.ui.models import CheckpointPath
 from services.ui.parts import BIGGEST_ID, Parts, PartsOf, ProjectPath
-from services.ui.sessions import SignedIn
+from services.ui.permits import Exports, Manages, Watches
 from services.ui.words import _
 from shared.comparing import Paired
 from shared.db import events, insight, projects, rounds
@@ -21,6 +21,7 @@ from shared.db.rounds import CurvePoint
 from shared.domain import CheckpointId, Project, ProjectId, User
 from shared.errors import Conflict, Invalid, NotFound
 from shared.opinions import opinions
+from shared.webhooks import EventType, emit
 
 router = APIRouter(include_in_schema=False)
 CheckpointQuery = Annotated[int | None, Query(ge=1, le=BIGGEST_ID)]
@@ -28,7 +29,7 @@ FileName = Literal["model.safetensors", "checkpoint.json"]
 
 
 @router.get("/projects/{project_id}/models")
-def models_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: SignedIn) -> Response:
+def models_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: Watches) -> Response:
     with parts.system.database.transaction() as tx:
         project = projects.get(tx, ProjectId(project_id))
         found = insight.models(tx, project.id)
@@ -48,7 +49,7 @@ def compare_page(
     request: Request,
     project_id: ProjectPath,
     parts: PartsOf,
-    user: SignedIn,
+    user: Watches,
     a: CheckpointQuery = None,
     b: CheckpointQuery = None,
 ) -> Response:
@@ -79,7 +80,7 @@ def promote(
     project_id: ProjectPath,
     checkpoint_id: CheckpointPath,
     parts: PartsOf,
-    user: SignedIn,
+    user: Manages,
     confirmed: Annotated[bool, Form()] = False,
 ) -> Response:
     """Put the model to use; asked first what that means."""
@@ -89,6 +90,7 @@ def promote(
         project = projects.lock(tx, ProjectId(project_id))
         model = rounds.promote(tx, project.id, CheckpointId(checkpoint_id))
         events.record(tx, project.id, f"user:{user.id}", "model.promoted", {"checkpoint": model.id})
+        emit(tx, project.id, EventType.MODEL_PROMOTED, {"checkpoint_id": model.id})
     return RedirectResponse(f"/projects/{project_id}/models/{checkpoint_id}", 303)
 
 
@@ -98,7 +100,7 @@ def roll_back(
     project_id: ProjectPath,
     checkpoint_id: CheckpointPath,
     parts: PartsOf,
-    user: SignedIn,
+    user: Manages,
     confirmed: Annotated[bool, Form()] = False,
 ) -> Response:
     """Take the promotion of this model back, if it is the one in use. Raises ``Conflict`` if it isn't any more."""
@@ -115,7 +117,7 @@ def roll_back(
 
 @router.get("/projects/{project_id}/models/{checkpoint_id}/files/{name}")
 def download(
-    project_id: ProjectPath, checkpoint_id: CheckpointPath, name: FileName, parts: PartsOf, user: SignedIn
+    project_id: ProjectPath, checkpoint_id: CheckpointPath, name: FileName, parts: PartsOf, user: Exports
 ) -> Response:
     """The weights as safetensors, or what they mean as JSON. 404 once retention has given them up."""
     with parts.system.database.transaction() as tx:

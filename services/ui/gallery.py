@@ -16,7 +16,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
 from services.ui.parts import Parts, PartsOf, ProjectPath
-from services.ui.sessions import SignedIn
+from services.ui.permits import Browses
 from shared.db import images, insight, projects, rounds
 from shared.db.pool import Tx
 from shared.domain import Checkpoint, Image, ImageId, ImageState, ProjectId, ShardId, ShardState
@@ -53,7 +53,7 @@ class Gallery(BaseModel):
 def gallery(
     project_id: ProjectPath,
     parts: PartsOf,
-    user: SignedIn,
+    user: Browses,
     of: Literal["unsure", "random"],
     seed: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
 ) -> Gallery:

@@ -15,7 +15,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from services.ui.parts import Parts, PartsOf, ProjectPath
-from services.ui.sessions import SignedIn
+from services.ui.permits import Watches
 from services.ui.standing import Standing
 from shared.db import insight
 from shared.db.rounds import CurvePoint
@@ -92,7 +92,7 @@ class Figures(BaseModel):
 
 
 @router.get("/figures")
-def figures(project_id: ProjectPath, parts: PartsOf, user: SignedIn) -> Figures:
+def figures(project_id: ProjectPath, parts: PartsOf, user: Watches) -> Figures:
     """What the dashboard shows beside the state, at most ten seconds old or twenty times what it took to find."""
     project = ProjectId(project_id)
     found: Figures = parts.figures.get(("figures", project), partial(_find, parts, project))

@@ -11,7 +11,7 @@ from fastapi.responses import Response
 
 from services.ui.comparison import said
 from services.ui.parts import PartsOf, ProjectPath
-from services.ui.sessions import SignedIn
+from services.ui.permits import Watches
 from services.ui.state import Accuracy, accuracy
 from services.ui.words import N_
 from shared.db import projects, rounds
@@ -82,7 +82,7 @@ class ModelView:
 
 @router.get("/projects/{project_id}/models/{checkpoint_id}")
 def model_page(
-    request: Request, project_id: ProjectPath, checkpoint_id: CheckpointPath, parts: PartsOf, user: SignedIn
+    request: Request, project_id: ProjectPath, checkpoint_id: CheckpointPath, parts: PartsOf, user: Watches
 ) -> Response:
     with parts.system.database.transaction() as tx:
         project = projects.get(tx, ProjectId(project_id))

@@ -59,6 +59,12 @@ def _how_far(progress: Progress | None) -> str:
     return f"{round(100 * progress.share)}%{_left(progress.left_s)}" if progress else ""
 
 
+def paused_because(reason: str) -> Waiting:
+    """For somebody of whom nothing more is asked."""
+    what = f"You are paused in this project: {reason}"
+    return Waiting(reason="member_paused", message=what, what=what)
+
+
 def wait_for_image(standing: Standing) -> Waiting:
     """For an annotator who was given no task."""
     now = standing.overview

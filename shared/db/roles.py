@@ -42,9 +42,16 @@ _LOOP: Mapping[str, str] = {
     "jobs": "SELECT, INSERT, UPDATE",
     "events": "SELECT, INSERT",
     "schema_migrations": READ,
+    # What happens is written down for those who want to be told.
+    "webhook_endpoints": "SELECT (id, project_id, types, enabled)",
+    "webhook_messages": "INSERT",
 }
-# Three of the four run the sweeper, which deletes the rows of old predictions.
-_SWEEPS: Mapping[str, str] = {**_LOOP, "jobs": "SELECT, INSERT, UPDATE, DELETE"}
+# Three of the four run the sweeper, which deletes the rows of old predictions and of webhooks that were delivered.
+_SWEEPS: Mapping[str, str] = {
+    **_LOOP,
+    "jobs": "SELECT, INSERT, UPDATE, DELETE",
+    "webhook_messages": "SELECT (id, state, finished_at), INSERT, DELETE",
+}
 RIGHTS: Mapping[str, Mapping[str, str]] = {
     "api": {
         **_SWEEPS,
@@ -58,7 +65,12 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "imports": "SELECT, INSERT, UPDATE",
         "api_keys": "SELECT, UPDATE (last_used_at)",
         "memberships": READ,
-        "users": "SELECT (id, username)",  # exports name who answered
+        # Exports name who answered; a key may act as somebody.
+        "users": "SELECT (id, username, display_name, disabled, is_admin, kind, vendor_id, external_id)",
+        "webhook_endpoints": "SELECT, INSERT, UPDATE, DELETE",
+        "webhook_secrets": "SELECT, INSERT, UPDATE (expires_at)",
+        "webhook_messages": "SELECT, INSERT, UPDATE, DELETE",
+        "webhook_attempts": "SELECT, INSERT",
     },
     "ui": {
         **_LOOP,
@@ -75,6 +87,10 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "sessions": "SELECT, INSERT, DELETE",
         "memberships": "SELECT, INSERT, UPDATE, DELETE",
         "invitations": "SELECT, INSERT, UPDATE",
+        "webhook_endpoints": "SELECT, INSERT, UPDATE, DELETE",
+        "webhook_secrets": "SELECT (endpoint_id, expires_at), INSERT, UPDATE (expires_at)",  # never the secrets
+        "webhook_messages": "SELECT, INSERT, UPDATE",
+        "webhook_attempts": READ,
     },
     "trainer": _SWEEPS,
     "scorer": {**_SWEEPS, "labels": "SELECT, INSERT, UPDATE, DELETE"},  # the model's

@@ -126,8 +126,8 @@ function costTile() {
   const effort = figures?.effort;
   if (!effort) return [_("Cost so far"), NO_FIGURE, ""];
   if (effort.price === null) {
-    const link = make("a", { href: `/projects/${state.project.id}/settings#label_price`, text: _("Set a price") });
-    return [_("Cost so far"), NO_FIGURE, link];
+    const { settings } = byId("tiles").dataset;
+    return [_("Cost so far"), NO_FIGURE, settings ? make("a", { href: settings, text: _("Set a price") }) : _("no price is set")];
   }
   return [_("Cost so far"), money(effort, effort.answers), ngettext("for %(num)s answer", "for %(num)s answers", effort.answers)];
 }
