@@ -44,6 +44,7 @@ PUBLIC = {
     ("GET", "/welcome"),
     ("POST", "/welcome"),
     ("GET", PLOTLY_PATH),
+    ("GET", "/worker.js"),
 }
 # What everybody may who is signed in: it shows or changes only what is their own.
 OF_EVERYBODY = {("GET", "/")}

@@ -10,6 +10,7 @@ import { listen } from "./keys.js";
 import { Light } from "./light.js";
 import { LookBack } from "./lookback.js";
 import { announce, flash, onPress, toast } from "./notices.js";
+import { Held } from "./offline.js";
 import { Outbox } from "./outbox.js";
 import { BROKEN, OFFLINE, SENDING, SIGNED_OUT, STARTING, describe, showPause } from "./pause.js";
 import { Recent } from "./recent.js";
@@ -39,7 +40,7 @@ const outbox = await Outbox.open(page.project, page.user, {
   signedOut: onSignedOut,
 });
 const tally = new Tally(outbox, clock);
-const keeper = new Keeper(page.project, page.lease_seconds, outbox, {
+const keeper = new Keeper(page.project, page.lease_seconds, outbox, new Held(page.project, page.user), {
   changed: () => draw(),
   mark: () => tally.moves,
   progress: (news, mark) => tally.learn(news, mark),
