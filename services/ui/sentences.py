@@ -78,9 +78,11 @@ def _uploaded(data: Data, names: Names) -> str:
     if "class_id" in data:
         text += _(", labelled “%s”") % names.class_(data["class_id"])
     if data.get("duplicate"):
-        text += _("; %s were there already") % f"{data['duplicate']:,}"
+        text += (
+            ngettext("; %s was there already", "; %s were there already", data["duplicate"]) % f"{data['duplicate']:,}"
+        )
     if data.get("rejected"):
-        text += _("; %s were refused") % f"{data['rejected']:,}"
+        text += ngettext("; %s was refused", "; %s were refused", data["rejected"]) % f"{data['rejected']:,}"
     return text
 
 

@@ -8,6 +8,7 @@
 import { afterPaint } from "./dom.js";
 import { Unreachable, post } from "./http.js";
 import { AWAY_MS, Leases } from "./leases.js";
+import { _ } from "./words.js";
 
 const AHEAD = 5;
 /** So many are taken along by who expects to be without a connection. */
@@ -202,7 +203,7 @@ export function withPicture(task, changed) {
 
 async function load(task, changed, attempt) {
   const picture = new Image();
-  picture.alt = "The image to label";
+  picture.alt = _("The image to label");
   picture.draggable = false;
   picture.src = task.image.url;
   task.picture = picture;
