@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from services.trainer.losses import MOST, Losses
 from shared.learning.train import EpochReport
 
@@ -22,7 +24,7 @@ def test_a_long_training_is_told_by_some_of_its_epochs_the_first_and_the_last_am
         told = losses.add(report(epoch))
         assert len(told) <= MOST + 1
         assert told[0][0] == 1 and told[-1][0] == epoch
-    steps = {later[0] - earlier[0] for earlier, later in zip(told[:-2], told[1:-1], strict=True)}
+    steps = {later[0] - earlier[0] for earlier, later in pairwise(told[:-1])}
     assert steps == {8}, "evenly spread"
 
 
