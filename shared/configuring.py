@@ -184,6 +184,12 @@ class Settings(BaseModel):
         ),
     ] = _DEFAULTS.auto_label_random
     shard_size: Annotated[int, Field(ge=1, le=65_536, description="Images in a unit of work.")] = _DEFAULTS.shard_size
+    label_price: Annotated[
+        float | None, Field(ge=0, le=1_000_000, description="What an answer by a person costs; only shown.")
+    ] = None
+    currency: Annotated[
+        str, Field(pattern=r"^[A-Z]{3}$", description="Of `label_price`, by ISO 4217.", examples=["EUR"])
+    ] = _DEFAULTS.currency
     lease_seconds: Annotated[
         int, Field(ge=10, le=86_400, description="How long an annotator may hold a task without a sign of life.")
     ] = _DEFAULTS.lease_seconds

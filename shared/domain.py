@@ -282,6 +282,9 @@ class ProjectSettings:
     auto_label_random: float = 0.2
     """Share of each batch that is drawn at random until there are enough such labels to find the threshold by."""
     shard_size: int = 4096
+    label_price: float | None = None
+    """What an answer by a person costs, in ``currency``. Changes nothing but what is shown."""
+    currency: str = "EUR"
     lease_seconds: int = 600
     suggestions: bool = False
     """Whether annotators may ask what the model thinks of an image. Who has seen it answers as it does more often."""

@@ -12,10 +12,13 @@ from services.ui import (
     assets,
     beginning,
     browsing,
+    checkpoints,
     configuration,
     data,
+    gallery,
     grid,
     images,
+    insight,
     labelling,
     looking,
     models,
@@ -44,6 +47,7 @@ from services.ui.parts import Parts
 from services.ui.security import SameOrigin, SecurityHeaders
 from services.ui.sessions import NotSignedIn, ask_to_sign_in, cookie_name
 from services.ui.standing import Standings
+from services.ui.telling import Telling
 from services.ui.throttle import Throttle
 from services.ui.words import TRANSLATIONS
 from shared import web
@@ -52,19 +56,22 @@ from shared.settings import OidcSettings, UiSettings
 from shared.system import System
 
 _PAGES = (
+    labelling,  # asked most often by far, and routes are gone through in order
     sign_in,
     beginning,  # before whatever would take "new" for a project's id
     pages,
     workplace,
+    checkpoints,  # before whatever would take "compare" for a model's id
     models,
     browsing,
     images,
     review,
     review_calls,
-    labelling,
     looking,
     grid,
     projects,
+    insight,
+    gallery,
     activity,
     adjudication,
     quality,
@@ -88,11 +95,13 @@ def create_app(system: System, settings: UiSettings, identity: OidcSettings | No
     """
     app = FastAPI(title="Winnow: labelling", docs_url=None, redoc_url=None)
     static = f"/static/{assets.version(assets.STATIC)}"
+    standings = Standings(system.database)
     app.state.parts = Parts(
         system=system,
         settings=settings,
         templates=_templates(static),
-        standings=Standings(system.database),
+        standings=standings,
+        telling=Telling(standings),
         throttle=Throttle(system.database),
         provider=Provider(identity) if identity is not None and identity.issuer else None,
         receiver=Receiver(

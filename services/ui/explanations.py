@@ -45,7 +45,7 @@ GROUPS = (
         key="people",
         title=N_("People"),
         about=N_("How labelling works for those who do it."),
-        names=("lease_seconds", "suggestions"),
+        names=("lease_seconds", "suggestions", "label_price", "currency"),
     ),
     Group(
         key="quality",
@@ -167,6 +167,8 @@ WORDS: Mapping[str, tuple[str, str]] = {
         N_("Suggestions by the model"),
         N_("Whether annotators may ask what the model thinks. A suggestion sways: leave it off for the best labels."),
     ),
+    "label_price": (N_("Price of an answer"), N_("What a person's answer costs. The overview then shows the cost.")),
+    "currency": (N_("Currency"), N_("Three letters, such as EUR, USD, GBP.")),
     "train_mode": (
         N_("Training"),
         N_("scratch: from nothing, needs no download. finetune: from weights trained on other photos. "

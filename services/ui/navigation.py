@@ -27,6 +27,7 @@ PROJECT = (
     Place(key="images", path="/images", name=N_("Images"), needs=Permission.BROWSE),
     Place(key="flags", path="/flags", name=N_("Flags"), needs=Permission.REVIEW),
     Place(key="quality", path="/quality", name=N_("Quality"), needs=Permission.WATCH),
+    Place(key="models", path="/models", name=N_("Models"), needs=Permission.WATCH),
     Place(key="data", path="/data", name=N_("Data"), needs=Permission.MANAGE),
     Place(key="people", path="/people", name=N_("People"), needs=Permission.STAFF),
     Place(key="keys", path="/keys", name=N_("Keys"), needs=Permission.STAFF),

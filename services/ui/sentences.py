@@ -80,9 +80,11 @@ def _uploaded(data: Data, names: Names) -> str:
     if "class_id" in data:
         text += _(", labelled “%s”") % names.class_(data["class_id"])
     if data.get("duplicate"):
-        text += _("; %s were there already") % f"{data['duplicate']:,}"
+        text += (
+            ngettext("; %s was there already", "; %s were there already", data["duplicate"]) % f"{data['duplicate']:,}"
+        )
     if data.get("rejected"):
-        text += _("; %s were refused") % f"{data['rejected']:,}"
+        text += ngettext("; %s was refused", "; %s were refused", data["rejected"]) % f"{data['rejected']:,}"
     return text
 
 
@@ -187,6 +189,7 @@ _SENTENCES: Mapping[str, Callable[[Data, Names], str]] = {
     "image.flagged": lambda data, names: _("flagged image %s") % data["image"],
     "model.promoted": lambda data, names: _("put model %s to use") % data["checkpoint"],
     "model.rolled_back": _rolled_back,
+    "model.downloaded": lambda data, names: _("downloaded model %s") % data["checkpoint"],
     "jobs.requeued": _requeued,
     "job.cancelled": lambda data, names: _("cancelled the %s job %s") % (data["kind"], data["job"]),
     "backup.done": lambda data, names: _("made the backup %s") % data["snapshot"],

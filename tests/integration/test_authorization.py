@@ -48,6 +48,7 @@ PUBLIC = {
     ("GET", "/oidc/callback"),
     ("POST", "/invitations/{token}"),
     ("GET", PLOTLY_PATH),
+    ("GET", "/worker.js"),
 }
 # What everybody may who is signed in: it shows or changes only what is their own.
 OF_EVERYBODY = {

@@ -26,7 +26,8 @@ const answersIn = (entry) => (entry.answers ?? entry.verdicts ?? [entry]).length
 export class Outbox {
   /**
    * With what is still to be sent from before. `events` gets `changed()`, `sent(entry, data)`,
-   * `refused(entry, status, detail)` and `signedOut()`.
+   * `refused(entry, status, detail)`, `signedOut()`, and `delayed()` each time that it could not be sent; it may have
+   * `wanted()`, how many tasks to ask for along with an answer.
    */
   static async open(project, user, events) {
     const kept = new Kept(`winnow.outbox.${user}.${project}.`);
@@ -141,6 +142,7 @@ export class Outbox {
     const key = { "Idempotency-Key": entry.key };
     const task = `${this.base}/tasks/${entry.task_id}`;
     const { fence, class_id, duration_ms } = entry;
+    const lease = this.events.wanted?.() || undefined;
     switch (entry.kind) {
       case "skip":
         return post(`${task}/skip`, { fence, way: entry.way, reason: entry.reason });
@@ -155,12 +157,13 @@ export class Outbox {
       case "review":
         return post(`${this.base}/review/verdicts`, { verdicts: entry.verdicts }, key);
       default:
-        return post(`${task}/annotation`, { fence, class_id, duration_ms }, key);
+        return post(`${task}/annotation`, { fence, class_id, duration_ms, lease }, key);
     }
   }
 
   #later() {
     this.events.changed();
+    this.events.delayed?.();
     this.#sendSoon(this.wait);
     this.wait = Math.min(2 * this.wait, LONGEST_WAIT_MS);
     return false;
