@@ -45,7 +45,7 @@ GROUPS = (
         key="people",
         title=N_("People"),
         about=N_("How labelling works for those who do it."),
-        names=("lease_seconds", "suggestions"),
+        names=("lease_seconds", "suggestions", "map_each_round"),
     ),
     Group(
         key="learning",
@@ -130,6 +130,10 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "suggestions": (
         N_("Suggestions by the model"),
         N_("Whether annotators may ask what the model thinks. A suggestion sways: leave it off for the best labels."),
+    ),
+    "map_each_round": (
+        N_("A map with every round"),
+        N_("Draw the map anew whenever a model has looked at the pool. Off: when somebody asks for it on its page."),
     ),
     "train_mode": (
         N_("Training"),
