@@ -161,6 +161,7 @@ _SENTENCES: Mapping[str, Callable[[Data, Names], str]] = {
     "annotation.undone": lambda data, names: _("took back the answer to task %s") % data["task"],
     "annotation.changed": lambda data, names: _("changed the answer to task %s") % data["task"],
     "image.flagged": lambda data, names: _("flagged image %s") % data["image"],
+    "map.asked": lambda data, names: _("had a map of the pool drawn"),
     "model.promoted": lambda data, names: _("put model %s to use") % data["checkpoint"],
     "model.rolled_back": _rolled_back,
     "jobs.requeued": _requeued,
