@@ -20,6 +20,7 @@ PROJECT = (
     Place(key="overview", path="", name=N_("Overview")),
     Place(key="label", path="/label", name=N_("Label")),
     Place(key="grid", path="/grid", name=N_("Grid")),
+    Place(key="quick", path="/quick", name=N_("Quick label")),
     Place(key="map", path="/map", name=N_("Map")),
     Place(key="images", path="/images", name=N_("Images")),
     Place(key="flags", path="/flags", name=N_("Flags")),

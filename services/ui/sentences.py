@@ -155,6 +155,7 @@ _SENTENCES: Mapping[str, Callable[[Data, Names], str]] = {
         ngettext("brought in %s known label", "brought in %s known labels", int(data["labels"])) % f"{data['labels']:,}"
     ),
     "labels.corrected": _corrected,
+    "labels.filed": _images("filed %s image as the model says", "filed %s images as the model says"),
     "labels.removed": _images("removed the label of %s image", "removed the labels of %s images"),
     "data.exported": lambda data, names: _("downloaded the labels as %s") % str(data["form"]).upper(),
     "task.skipped": _skipped,
