@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import costs, heads, labelling, select, tasks, train
+from benchmarks import costs, heads, labelling, map, select, tasks, train
 from benchmarks.report import Row, machine
 from shared.errors import Invalid
 
@@ -19,6 +19,7 @@ BENCHMARKS: Mapping[str, Callable[..., list[Row]]] = {
     "costs": costs.run,
     "heads": heads.run,
     "labelling": labelling.run,
+    "map": map.run,
     "select": select.run,
     "tasks": tasks.run,
     "train": train.run,
