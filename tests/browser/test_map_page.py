@@ -32,6 +32,34 @@ LOOKS: dict[str, dict[str, Any]] = {
 }
 
 
+FRAMES = """async () => {
+    const canvas = document.getElementById("points");
+    const box = canvas.getBoundingClientRect();
+    canvas.setPointerCapture = () => {};
+    const send = (kind, x) => canvas.dispatchEvent(new PointerEvent(kind, {
+        pointerId: 1, button: kind === "pointermove" ? -1 : 0, bubbles: true,
+        clientX: box.left + x, clientY: box.top + 200,
+    }));
+    const rate = (each) => new Promise((resolve) => {
+        let frames = 0;
+        const begun = performance.now();
+        const next = (now) => {
+            frames += 1;
+            each(frames);
+            if (now - begun < 4000) requestAnimationFrame(next);
+            else resolve((1000 * frames) / (now - begun));
+        };
+        requestAnimationFrame(next);
+    });
+    const idle = await rate(() => {});
+    send("pointerdown", 300);
+    const drag = await rate((frame) => send("pointermove", 300 + 150 * Math.sin(frame / 20)));
+    send("pointerup", 300);
+    document.getElementById("whole").click();
+    return {idle, drag};
+}"""
+
+
 def guess(image: Image) -> list[float]:
     """Sure of most digits, and rather unsure of every seventh."""
     digit = int(load_digits().target[int(image.filename.split(".")[0])])
@@ -262,3 +290,26 @@ def test_it_is_drawn_by_webgl_where_there_is_any(chromium: Browser, visit: Visit
         }))"""
     )
     assert drawn > 5 * IMAGES, "points have covered pixels"
+
+
+def test_fifty_thousand_points_move_while_they_are_dragged(visit: Visit, world: World) -> None:
+    """The points are made up and sent in the place of the project's; what draws them is what draws all others."""
+    count, random = 50_000, np.random.default_rng(0)
+    kinds = random.integers(0, 10, count)
+    places = random.normal(size=(10, 2))[kinds] * 40 + random.normal(size=(count, 2)) * 8
+    columns = [
+        np.arange(1, count + 1, dtype="<f8"), *places.astype("<f4").T, np.full(count, -1, "<i2"), kinds.astype("<i2"),
+        np.full(count, -1, "<i2"), random.integers(50, 250, count).astype("u1"), np.full(count, 4, "u1"),
+    ]  # fmt: skip
+    body = b"".join(column.tobytes() for column in columns)
+    page = visit().page
+    page.route("**/map/points", lambda route: route.fulfill(body=body, content_type="application/octet-stream"))
+    page.goto(f"/projects/{world.id}/map")
+    page.wait_for_selector("#view[data-ready]")
+    page.get_by_label("Colour").select_option("prediction")
+    frames = page.evaluate(FRAMES)
+    print(f"{frames['drag']:.1f} frames/s while {count:,} points are dragged, {frames['idle']:.1f} while nothing moves")
+    assert frames["drag"] > 2
+    circle(page)
+    expect(page.locator("#chosen-title")).to_contain_text("images chosen")
+    expect(page.locator("#chosen-note")).to_contain_text("At most 10,000 images")
