@@ -33,7 +33,7 @@ router = APIRouter(include_in_schema=False)
 SOURCES = tuple(LabelSource)
 """By the number that stands for each in the points; one more stands for no label."""
 NONE = -1
-_SURE_STEPS = 250
+_SURE_STEPS = 200
 
 
 class Chosen(BaseModel):
@@ -167,7 +167,7 @@ def ask(project_id: ProjectPath, body: Chosen, parts: PartsOf, user: SignedIn) -
 
 def packed(points: Points, known: Sequence[Labelled]) -> bytes:
     """Columns of n numbers each, in this order: ids (float64); x and y (float32); the class of the label, that of the
-    prediction and the round of the label (int16, -1 for none); confidence (uint8, in 250ths); source (uint8, its number
+    prediction and the round of the label (int16, -1 for none); confidence (uint8, in 200ths); source (uint8, its number
     in ``SOURCES``)."""
     n = len(points)
     label, turn = np.full(n, NONE, "<i2"), np.full(n, NONE, "<i2")

@@ -1,6 +1,6 @@
 /** What is on a map: the points that the service sends, and the groups by which they are coloured and filtered. */
 
-const SURE = 250;
+const SURE = 200;
 const STEPS = [0, 0.2, 0.4, 0.6, 0.8, 1];
 export const NONE = -1;
 

@@ -15,7 +15,7 @@ const page = embedded("page");
 const words = embedded("words");
 const said = (text, values = {}) =>
   Object.entries(values).reduce((line, [name, value]) => line.replace(`%${name}`, value), text).replace("%%", "%");
-const percent = (share) => Math.floor(100 * share).toString();
+const percent = (share) => Math.floor(100 * share + 1e-4).toString();
 
 /** The points, how they are coloured, and which of them are chosen. */
 class Chart {
