@@ -38,8 +38,8 @@ def _drawn(points: int, width: int, again: bool) -> tuple[float, float]:
     rng = np.random.default_rng(0)
     kinds = rng.integers(0, 10, points)
     hidden = rng.normal(size=(10, 32))[kinds] + rng.normal(size=(points, 32)) * np.linspace(2, 0.3, 32)
-    x = hidden.astype(np.float32) @ rng.normal(size=(32, width)).astype(np.float32) / 6
-    x += 0.3 * rng.standard_normal((points, width), np.float32)
+    x = (hidden.astype(np.float32) @ rng.normal(size=(32, width)).astype(np.float32)) / np.float32(6)
+    x += np.float32(0.3) * rng.standard_normal((points, width), np.float32)
     before = 20 * hidden[:, :2] if again else None
     started = time.perf_counter()
     layout(x, seed=0, before=before, on_step=lambda share: None)

@@ -68,6 +68,17 @@ TASK_ANSWER_SECONDS = Histogram(
 )
 LABELS = Counter("winnow_labels_total", "Labels written, by source.", ["project", "source"])
 
+# Webhooks
+WEBHOOK_ATTEMPTS = Counter(
+    "winnow_webhook_attempts_total", "Attempts at deliveries of webhooks, by result.", ["result"]
+)
+for _result in ("delivered", "failed"):
+    WEBHOOK_ATTEMPTS.labels(_result)
+WEBHOOK_SECONDS = Histogram(
+    "winnow_webhook_seconds", "Time of an attempt, from resolving the name to the answer's end."
+)
+WEBHOOKS_DISABLED = Counter("winnow_webhooks_disabled_total", "Endpoints that were disabled because they failed.")
+
 # Doors
 HTTP_SECONDS = Histogram("winnow_http_seconds", "Time of a request.", ["service", "method", "route", "status"])
 POOL_IN_USE = Gauge("winnow_database_pool_in_use", "Database connections of this process that are in use.")

@@ -1,5 +1,6 @@
 """Deletes what was computed and is of no more use: old scores and models, trainings that came to nothing, packs in a
-form that the project has left, predictions that callers have long had. Never an image, a view of one, or a label.
+form that the project has left, predictions that callers have long had, the log of old webhooks. Never an image, a view
+of one, or a label.
 
 The order makes a crash harmless. First the row is marked, so that nobody begins to use what is about to go; then the
 objects go; then the row says that they are gone. A process that dies between leaves a marked row, and the next run goes
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 
-from shared.db import locks, projects
+from shared.db import locks, projects, webhooks
 from shared.db import retention as rows
 from shared.db.pool import Database, Tx
 from shared.db.retention import Part, Spent
@@ -28,7 +29,7 @@ BATCH = 200
 """Objects deleted while the lock is held once: some seconds of a slow store."""
 _PAGE = 200
 _MOST_ROWS = 10_000
-"""Rows of predictions that a run deletes."""
+"""Rows that a run deletes, of predictions and of webhooks each."""
 _DERIVED = re.compile(
     r"projects/\d+/(scores/\d+/\d+/[^/]+|checkpoints/\d+-\d+/[^/]+|shards/\d+/(pixels|features)-[^/]+"
     r"|trainings/\d+/[^/]+|predictions/[0-9a-f]{32}/[^/]+)"
@@ -66,6 +67,7 @@ class Retention:
         self._store = store
         self._keep = {Part.SCORES: settings.scores, Part.WEIGHTS: settings.weights}
         self._keep_predictions_s = settings.predictions_s
+        self._keep_webhooks_s = settings.webhooks_s
         self.every_s = settings.every_s
         """Seconds between two runs of a sweeper."""
 
@@ -96,6 +98,7 @@ class Retention:
             for part, keep in self._keep.items():
                 rows.retire(tx, part, [spent.id for spent in rows.surplus(tx, part, keep)])
             rows.delete_predictions(tx, keep_s=self._keep_predictions_s, most=_MOST_ROWS)
+            webhooks.delete_old(tx, keep_s=self._keep_webhooks_s, most=_MOST_ROWS)
         return True
 
     def _delete(self, heap: _Heap) -> Iterator[Pruned]:

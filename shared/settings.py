@@ -7,10 +7,11 @@ else is handed what it needs. Each value may also come from a file: ``WINNOW_X_F
 from __future__ import annotations
 
 import os
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -183,5 +184,35 @@ class RetentionSettings(_Settings):
     """How many of the newest models are kept, beside the best on the holdout and those that labels came from."""
     predictions_s: float = Field(default=24 * 3600.0, ge=600)
     """How long what a model said of callers' pictures can be fetched. Must be longer than such a request takes."""
+    webhooks_s: float = Field(default=30 * 24 * 3600.0, ge=600)
+    """How long the log of a delivery is kept, once it was delivered or given up."""
     every_s: float = Field(default=3600.0, gt=0)
     """How often the sweepers look for what is surplus."""
+
+
+class WebhookSettings(_Settings):
+    """``WINNOW_WEBHOOK_*``. Where webhooks may go, and how patiently they are delivered. Lists are JSON: ``[443]``."""
+
+    model_config = SettingsConfigDict(env_prefix="WINNOW_WEBHOOK_")
+    allow_hosts: list[str] = []
+    """Names of inside hosts that webhooks may go to, by http and at any port as well."""
+    allow_networks: list[str] = []
+    """The same for addresses, as ``10.1.0.0/16``."""
+    ports: list[int] = [443, 8443]
+    """Of hosts that are not in these lists."""
+    ca_file: Path | None = None
+    """Certificates of authorities beside the public ones, for inside hosts."""
+    timeout_s: float = Field(default=20.0, gt=0)
+    """How long one attempt may take, from connecting to the end of the answer."""
+    concurrency: int = Field(default=16, ge=1)
+    """Requests under way at once, of one process."""
+    per_endpoint: int = Field(default=4, ge=1)
+    """The most of these to one endpoint; to one that fails it is one."""
+    lease_s: float = Field(default=120.0, gt=0)
+    """After this a message in hand of a silent process is delivered by another. Longer than an attempt takes."""
+    poll_s: float = Field(default=1.0, gt=0)
+
+    @field_validator("allow_networks")
+    @classmethod
+    def _networks(cls, given: list[str]) -> list[str]:
+        return [str(ip_network(text)) for text in given]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from structlog.contextvars import bound_contextvars
 
 from shared.db import jobs, projects, tasks
+from shared.db.pool import Tx
 from shared.domain import ProjectId
 from shared.errors import Retryable, WinnowError
 from shared.jobs import Ledger
@@ -19,6 +20,7 @@ from shared.metrics import SWEPT_AT, TASK_LEASES_EXPIRED
 from shared.retention import Pruned, Retention
 from shared.rounds import Rounds
 from shared.telemetry import logger, trace_id
+from shared.webhooks import EventType, emit_each
 
 log = logger(__name__)
 
@@ -64,9 +66,7 @@ class Sweeper:
             if not jobs.try_sweep_lock(tx):
                 return
             self._ledger.sweep(tx)
-            for expired in tasks.reopen_expired(tx):
-                tx.after_commit(TASK_LEASES_EXPIRED.inc)
-                log.info("task.lease_expired", task_id=expired.task_id, project_id=expired.project_id)
+            self._reopen(tx)
             running = projects.running(tx)
         for project_id in running:
             self._advance(project_id)
@@ -85,6 +85,17 @@ class Sweeper:
         except WinnowError as error:  # the next time goes on where this one stopped
             self._pruning = None
             log.warning("retention.failed", error=str(error))
+
+    @staticmethod
+    def _reopen(tx: Tx) -> None:
+        """Take tasks back from annotators who went away."""
+        gone: dict[ProjectId, list[dict[str, int]]] = {}
+        for expired in tasks.reopen_expired(tx):
+            tx.after_commit(TASK_LEASES_EXPIRED.inc)
+            log.info("task.lease_expired", task_id=expired.task_id, project_id=expired.project_id)
+            gone.setdefault(expired.project_id, []).append({"task_id": expired.task_id})
+        for project_id, data in gone.items():
+            emit_each(tx, project_id, EventType.TASK_LEASE_EXPIRED, data)
 
     def _advance(self, project_id: ProjectId) -> None:
         """What is wrong with one project must not hold up the others."""

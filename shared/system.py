@@ -16,10 +16,19 @@ from shared.jobs import Ledger
 from shared.labelling import Labelling
 from shared.retention import Retention
 from shared.rounds import Rounds
-from shared.settings import BusSettings, DatabaseSettings, RetentionSettings, StoreSettings, TelemetrySettings
+from shared.settings import (
+    BusSettings,
+    DatabaseSettings,
+    RetentionSettings,
+    StoreSettings,
+    TelemetrySettings,
+    WebhookSettings,
+)
 from shared.store.base import Store
 from shared.store.factory import open_store
 from shared.telemetry import logger
+from shared.webhooks.addresses import Guard
+from shared.webhooks.endpoints import Webhooks
 
 log = logger(__name__)
 
@@ -36,6 +45,7 @@ class System:
     labelling: Labelling
     curation: Curation
     retention: Retention
+    webhooks: Webhooks
 
     def check(self) -> None:
         """Raise ``Retryable`` unless database, bus and store can be reached now, and the schema is not too old."""
@@ -70,6 +80,7 @@ def joined(
     bus: BusSettings,
     store: Store,
     retention: RetentionSettings | None = None,
+    webhooks: WebhookSettings | None = None,
 ) -> System:
     """A system from a database and a store that are open."""
     wires = open_bus(bus, settings.url.get_secret_value())
@@ -84,6 +95,7 @@ def joined(
         labelling=Labelling(ledger, rounds),
         curation=Curation(ledger, rounds),
         retention=Retention(database, store, retention or RetentionSettings()),
+        webhooks=Webhooks(database, Guard(webhooks or WebhookSettings())),
     )
 
 

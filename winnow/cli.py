@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -20,7 +19,7 @@ from shared import telemetry
 from shared.domain import ProjectSettings
 from shared.errors import Invalid, WinnowError
 from shared.settings import TelemetrySettings
-from winnow import arch_commands, care_commands, dead_commands, model_commands, simulate_commands
+from winnow import arch_commands, care_commands, dead_commands, model_commands, simulate_commands, users_commands
 from winnow.target import (
     DEFAULT_DATA,
     DatabaseOption,
@@ -42,9 +41,8 @@ app = typer.Typer(
     help="Label large image pools with active learning.",
 )
 keys_app = typer.Typer(no_args_is_help=True, help="API keys: create, list, revoke.")
-users_app = typer.Typer(no_args_is_help=True, help="People who sign in: add, change a password.")
 app.add_typer(keys_app, name="keys")
-app.add_typer(users_app, name="users")
+app.add_typer(users_commands.app, name="users")
 app.add_typer(dead_commands.app, name="dead")
 app.add_typer(model_commands.app, name="models")
 care_commands.register(app)
@@ -330,44 +328,6 @@ def keys_revoke(
         key = users.revoke_key(tx, prefix)
         events.record(tx, None, "system", "key.revoked", {"prefix": prefix})
     console.print(f"{key.prefix} ({key.name}) is revoked")
-
-
-@users_app.command("add")
-def users_add(
-    username: str,
-    name: Annotated[str | None, typer.Option(help="As shown to others.")] = None,
-    password: Annotated[str | None, typer.Option(help="None: one is made up and shown.")] = None,
-    database: DatabaseOption = None,
-    data: DataOption = DEFAULT_DATA,
-) -> None:
-    """Add somebody who may sign in and label."""
-    from services.ui.passwords import hash_password
-    from shared.db import events, users
-
-    chosen = password or secrets.token_urlsafe(9)
-    with transaction(database, data) as tx:
-        user = users.add(tx, username, name or username, hash_password(chosen))
-        events.record(tx, None, "system", "user.added", {"user": user.id, "username": username})
-    console.print(f"{username} may sign in" + ("" if password else f" with the password {chosen}"), markup=False)
-
-
-@users_app.command("password")
-def users_password(
-    username: str,
-    password: Annotated[str | None, typer.Option(help="None: one is made up and shown.")] = None,
-    database: DatabaseOption = None,
-    data: DataOption = DEFAULT_DATA,
-) -> None:
-    """Give somebody a new password; they are signed out everywhere."""
-    from services.ui.passwords import hash_password
-    from shared.db import events, users
-
-    chosen = password or secrets.token_urlsafe(9)
-    with transaction(database, data) as tx:
-        users.set_password(tx, username, hash_password(chosen))
-        users.close_sessions_of(tx, username)
-        events.record(tx, None, "system", "user.password_changed", {"username": username})
-    console.print(f"{username} signs in with the new password" + ("" if password else f" {chosen}"), markup=False)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""``python -m services.api``: the API as a process, with a sweeper beside it."""
+"""``python -m services.api``: the API as a process, with a sweeper and the delivery of webhooks beside it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from types import FrameType
 import uvicorn
 
 from services.api.app import create_app
-from shared.settings import ApiSettings, WorkerSettings
+from shared.settings import ApiSettings, WebhookSettings, WorkerSettings
 from shared.sweeper import Sweeper
 from shared.system import from_environment
+from shared.webhooks.delivering import Deliverer
 
 DRAIN_S = 6
 """How long requests under way may go on after SIGTERM."""
@@ -44,6 +45,7 @@ def main() -> None:
     system = from_environment("api")
     every_s = WorkerSettings().sweep_every_s
     sweeper = Sweeper(system.ledger, system.rounds, every_s=every_s, retention=system.retention)
+    deliverer = Deliverer(system.database, WebhookSettings())
     app = create_app(system, settings)
     config = uvicorn.Config(
         app,
@@ -56,6 +58,7 @@ def main() -> None:
     )
 
     def close_gates() -> None:
+        deliverer.close()
         app.state.receiver.gate.close()
         app.state.predict_gate.close()
 
@@ -63,10 +66,12 @@ def main() -> None:
     # Once it has shut down, uvicorn raises the signal that it caught again; left alone that would skip what follows.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     sweeper.start()
+    deliverer.start()
     try:
         with suppress(KeyboardInterrupt):
             server.run()
     finally:
+        deliverer.stop()
         sweeper.stop()
         system.close()
 

@@ -1,12 +1,11 @@
 """Who calls, and what they may do: API keys sent as ``Authorization: Bearer <key>``.
 
-``manage`` includes every other scope; ``read``, ``ingest`` and ``label`` include nothing but themselves. To a key that
-is limited to one project no other project exists (404).
+What a key may is decided in ``shared.access``. Every endpoint declares the permission it needs by the type of its
+``caller``; a test fails for one that declares none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -15,10 +14,11 @@ from fastapi import Depends
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from services.api.parts import ProjectPath, SystemPart
+from shared.access import Permission, Principal, in_scopes, permits, reach, require
 from shared.credentials import digest
-from shared.db import users
-from shared.domain import ApiKey, ProjectId, Scope
-from shared.errors import Forbidden, NotFound, Unauthorized
+from shared.db import members
+from shared.domain import ApiKey, ProjectId, UserId
+from shared.errors import Unauthorized
 
 _bearer = HTTPBearer(auto_error=False, scheme_name="ApiKey", description="A key made by `winnow keys create`.")
 
@@ -28,21 +28,28 @@ class Caller:
     """The holder of a key that is good now."""
 
     key: ApiKey
+    principal: Principal
 
     @property
     def actor(self) -> str:
         """Names the caller in the audit log."""
-        return f"key:{self.key.prefix}"
+        return self.principal.actor
 
-    def needs(self, scope: Scope) -> None:
-        """Raises ``Forbidden`` without the scope."""
-        if not self.key.scopes & {scope, Scope.MANAGE}:
-            raise Forbidden(f"this needs a key with the scope '{scope.value}'")
+    @property
+    def user_id(self) -> UserId | None:
+        """The vendor or the person that the key acts as."""
+        return self.principal.user.id if self.principal.user is not None else None
 
-    def sees(self, project_id: int) -> None:
-        """Raises ``NotFound`` for a project outside this key's limit."""
-        if self.key.project_id not in (None, project_id):
-            raise NotFound(f"there is no project {project_id}")
+    def permits(self, permission: Permission, project_id: int | None = None) -> bool:
+        return permits(self.principal, permission, None if project_id is None else ProjectId(project_id))
+
+    def require(self, permission: Permission, project_id: int | None = None) -> None:
+        """For what a path does not say, such as the project of a batch. Raises ``NotFound`` or ``Forbidden``."""
+        require(self.principal, permission, None if project_id is None else ProjectId(project_id))
+
+    def reach(self, permission: Permission) -> frozenset[ProjectId] | None:
+        """The projects where the caller may; None: in every one."""
+        return reach(self.principal, permission)
 
 
 def _caller(system: SystemPart, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> Caller:
@@ -50,33 +57,59 @@ def _caller(system: SystemPart, given: Annotated[HTTPAuthorizationCredentials | 
     if given is None:
         raise Unauthorized("send an API key: Authorization: Bearer <key>")
     with system.database.transaction() as tx:
-        key = users.key_by_digest(tx, digest(given.credentials))
-    if key is None:
+        principal = members.principal_of_key(tx, digest(given.credentials))
+    if principal is None or principal.key is None:
         raise Unauthorized("this API key is not known, has run out, or was revoked")
-    structlog.contextvars.bind_contextvars(api_key=key.prefix)
-    return Caller(key=key)
+    structlog.contextvars.bind_contextvars(api_key=principal.key.prefix)
+    return Caller(key=principal.key, principal=principal)
 
 
-def _with_scope(scope: Scope) -> Callable[[Caller], Caller]:
-    def check(caller: Annotated[Caller, Depends(_caller)]) -> Caller:
-        caller.needs(scope)
+_Caller = Annotated[Caller, Depends(_caller)]
+
+
+@dataclass(frozen=True)
+class InProject:
+    """A dependency: the caller, if they may in the project of the path."""
+
+    permission: Permission
+
+    def __call__(self, project_id: ProjectPath, caller: _Caller) -> Caller:
+        caller.require(self.permission, project_id)
         return caller
 
-    return check
 
+@dataclass(frozen=True)
+class Anywhere:
+    """A dependency: the caller, if they may in every project, or in no project where it concerns none."""
 
-def _with_scope_in_project(scope: Scope) -> Callable[[int, Caller], Caller]:
-    def check(project_id: ProjectPath, caller: Annotated[Caller, Depends(_caller)]) -> Caller:
-        caller.sees(ProjectId(project_id))
-        caller.needs(scope)
+    permission: Permission
+
+    def __call__(self, caller: _Caller) -> Caller:
+        caller.require(self.permission)
         return caller
 
-    return check
+
+@dataclass(frozen=True)
+class Somewhere:
+    """A dependency: the caller, if their key is for it. The endpoint shows only what ``Caller.reach`` says."""
+
+    permission: Permission
+
+    def __call__(self, caller: _Caller) -> Caller:
+        if not in_scopes(caller.key, self.permission):
+            caller.require(self.permission)
+        return caller
 
 
-AnyReader = Annotated[Caller, Depends(_with_scope(Scope.READ))]
-AnyManager = Annotated[Caller, Depends(_with_scope(Scope.MANAGE))]
-Reader = Annotated[Caller, Depends(_with_scope_in_project(Scope.READ))]
-Ingester = Annotated[Caller, Depends(_with_scope_in_project(Scope.INGEST))]
-Labeller = Annotated[Caller, Depends(_with_scope_in_project(Scope.LABEL))]
-Manager = Annotated[Caller, Depends(_with_scope_in_project(Scope.MANAGE))]
+AnyReader = Annotated[Caller, Depends(Somewhere(Permission.WATCH))]
+AnyManager = Annotated[Caller, Depends(Anywhere(Permission.CREATE))]
+AnyWorker = Annotated[Caller, Depends(Somewhere(Permission.BATCH_WORK))]
+Reader = Annotated[Caller, Depends(InProject(Permission.WATCH))]
+Browser = Annotated[Caller, Depends(InProject(Permission.BROWSE))]
+Downloader = Annotated[Caller, Depends(InProject(Permission.EXPORT))]
+Auditor = Annotated[Caller, Depends(InProject(Permission.AUDIT))]
+Ingester = Annotated[Caller, Depends(InProject(Permission.INGEST))]
+Labeller = Annotated[Caller, Depends(InProject(Permission.IMPORT))]
+Reviewer = Annotated[Caller, Depends(InProject(Permission.REVIEW))]
+Manager = Annotated[Caller, Depends(InProject(Permission.MANAGE))]
+BatchManager = Annotated[Caller, Depends(InProject(Permission.BATCH_MANAGE))]

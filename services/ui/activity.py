@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
@@ -14,11 +14,14 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
 from services.ui.parts import Parts, PartsOf, ProjectPath
+from services.ui.permits import Audits, AuditsSomewhere
 from services.ui.sentences import KINDS, names_in, sentence
-from services.ui.sessions import SignedIn
+from services.ui.sessions import SignedInAs
 from services.ui.words import _
-from shared.db import events, projects
-from shared.db.events import Wanted
+from shared.access import Permission, Principal, permits, reach
+from shared.db import events, members, projects
+from shared.db.events import Event, Wanted
+from shared.db.pool import Tx
 from shared.domain import Project, ProjectId, User
 from shared.errors import Invalid
 
@@ -30,37 +33,44 @@ _FIELDS = ("actor", "kind", "since", "until")
 
 
 @router.get("/activity")
-def everything(request: Request, parts: PartsOf, user: SignedIn) -> Response:
-    return _page(request, parts, user, None)
+def everything(request: Request, parts: PartsOf, user: AuditsSomewhere, who: SignedInAs) -> Response:
+    return _page(request, parts, user, None, _reach(who))
 
 
 @router.get("/projects/{project_id}/activity")
-def of_project(request: Request, project_id: ProjectPath, parts: PartsOf, user: SignedIn) -> Response:
+def of_project(request: Request, project_id: ProjectPath, parts: PartsOf, user: Audits, who: SignedInAs) -> Response:
     with parts.system.database.transaction() as tx:
         project = projects.get(tx, ProjectId(project_id))
-    return _page(request, parts, user, project)
+    return _page(request, parts, user, project, None if permits(who, Permission.OPERATE) else frozenset({project.id}))
 
 
 @router.get("/activity.csv")
-def everything_as_csv(request: Request, parts: PartsOf, user: SignedIn) -> Response:
-    return _table(parts, _wanted(request.query_params, None), "activity.csv")
+def everything_as_csv(request: Request, parts: PartsOf, user: AuditsSomewhere, who: SignedInAs) -> Response:
+    return _table(parts, _wanted(request.query_params, None, _reach(who)), "activity.csv")
 
 
 @router.get("/projects/{project_id}/activity.csv")
-def of_project_as_csv(request: Request, project_id: ProjectPath, parts: PartsOf, user: SignedIn) -> Response:
+def of_project_as_csv(request: Request, project_id: ProjectPath, parts: PartsOf, user: Audits) -> Response:
     with parts.system.database.transaction() as tx:
         project = projects.get(tx, ProjectId(project_id))
     return _table(parts, _wanted(request.query_params, project), f"project-{project.id}-activity.csv")
 
 
-def _page(request: Request, parts: Parts, user: User, project: Project | None) -> Response:
+def _reach(who: Principal) -> frozenset[ProjectId] | None:
+    """The projects whose log may be read; None: everything, that of the system, too."""
+    return None if permits(who, Permission.OPERATE) else reach(who, Permission.AUDIT)
+
+
+def _page(
+    request: Request, parts: Parts, user: User, project: Project | None, within: frozenset[ProjectId] | None
+) -> Response:
     given = request.query_params
-    wanted = _wanted(given, project)
+    wanted = _wanted(given, project, within)
     before = given.get("before", "")
     place = int(before) if before.isascii() and before.isdecimal() and len(before) < 19 else _NEWEST
     with parts.system.database.transaction() as tx:
         found = events.search(tx, wanted, before=place, limit=PAGE + 1)
-        known = events.actors(tx)
+        known = _actors(tx, found, within)
         names = names_in(tx, found, known)
     chosen = {name: given[name] for name in _FIELDS if given.get(name)}
     older = {**chosen, "before": str(found[PAGE - 1].id)} if len(found) > PAGE else None
@@ -82,11 +92,20 @@ def _page(request: Request, parts: Parts, user: User, project: Project | None) -
     return parts.templates.TemplateResponse(request, "activity.html", context)
 
 
-def _wanted(given: Mapping[str, str], project: Project | None) -> Wanted:
+def _actors(tx: Tx, found: Sequence[Event], within: frozenset[ProjectId] | None) -> list[str]:
+    """Whom one can choose: everybody who has done anything, or of some projects those who work there or are shown."""
+    if within is None:
+        return events.actors(tx)
+    shown = {event.actor for event in found}
+    return sorted(shown | {f"user:{one.user.id}" for project in within for one in members.of_project(tx, project)})
+
+
+def _wanted(given: Mapping[str, str], project: Project | None, within: frozenset[ProjectId] | None = None) -> Wanted:
     """Raises ``Invalid``. Days are of UTC; the last one is included."""
     until = _day(given.get("until", ""))
     return Wanted(
         project_id=project.id if project else None,
+        only=within,
         actor=given.get("actor") or None,
         kind=given.get("kind") or None,
         since=_day(given.get("since", "")),

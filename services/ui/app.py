@@ -22,6 +22,7 @@ from services.ui import (
     navigation,
     operations,
     pages,
+    permits,
     projects,
     quick,
     sign_in,
@@ -107,4 +108,4 @@ def _templates(static: str) -> Jinja2Templates:
         project_places=navigation.PROJECT,
         system_places=navigation.SYSTEM,
     )
-    return Jinja2Templates(env=environment)
+    return Jinja2Templates(env=environment, context_processors=[permits.for_templates])

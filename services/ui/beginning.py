@@ -14,7 +14,7 @@ from services.ui import classes as table
 from services.ui import form, sample
 from services.ui.parts import Parts, PartsOf, ProjectPath
 from services.ui.passwords import hash_password
-from services.ui.sessions import SignedIn
+from services.ui.permits import Creates, Manages
 from services.ui.sign_in import open_session
 from services.ui.words import _
 from shared.configuring import Settings, changed_settings, new_settings
@@ -105,7 +105,7 @@ def _welcome(request: Request, parts: Parts, error: str = "", typed: Mapping[str
 
 
 @router.get("/projects/new")
-def new_page(request: Request, parts: PartsOf, user: SignedIn) -> Response:
+def new_page(request: Request, parts: PartsOf, user: Creates) -> Response:
     return _new(request, parts, user)
 
 
@@ -113,7 +113,7 @@ def new_page(request: Request, parts: PartsOf, user: SignedIn) -> Response:
 def make(
     request: Request,
     parts: PartsOf,
-    user: SignedIn,
+    user: Creates,
     name: Annotated[str, Form(max_length=1000)] = "",
     classes: Annotated[str, Form(max_length=300_000)] = "",
     kind: Annotated[str, Form(max_length=20)] = "photos",
@@ -137,7 +137,7 @@ def make(
 
 
 @router.post("/projects/new/sample")
-def make_sample(parts: PartsOf, user: SignedIn) -> Response:
+def make_sample(parts: PartsOf, user: Creates) -> Response:
     """The digits, ready to be labelled."""
     if not sample.available():
         raise Conflict(_("there is no sample here: it comes with scikit-learn, which is not installed"))
@@ -146,7 +146,7 @@ def make_sample(parts: PartsOf, user: SignedIn) -> Response:
 
 
 @router.get("/projects/{project_id}/begin")
-def begin_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: SignedIn) -> Response:
+def begin_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: Manages) -> Response:
     """The last step before the start: what will happen, and the few settings that most people want to see."""
     with parts.system.database.transaction() as tx:
         project = projects.get(tx, ProjectId(project_id))
@@ -160,7 +160,7 @@ def begin(
     request: Request,
     project_id: ProjectPath,
     parts: PartsOf,
-    user: SignedIn,
+    user: Manages,
     initial: Annotated[str, Form(max_length=20)] = "",
     batch_size: Annotated[str, Form(max_length=20)] = "",
     holdout_size: Annotated[str, Form(max_length=20)] = "",

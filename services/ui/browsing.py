@@ -14,9 +14,11 @@ from fastapi.responses import RedirectResponse, Response
 from services.ui import filtering
 from services.ui.chronicle import chronicle
 from services.ui.parts import ImagePath, Parts, PartsOf, ProjectPath
-from services.ui.sessions import SignedIn
+from services.ui.permits import Browses, Reviews
+from services.ui.sessions import SignedInAs
 from services.ui.words import _, ngettext
 from shared import arrays
+from shared.access import Permission, require
 from shared.curation import MAY_NOT_MOVE, MOST, may_move
 from shared.db import browsing, images, labels, projects, rounds
 from shared.db.browsing import ALL, ENOUGH, Filter, Standing
@@ -40,8 +42,12 @@ class Action(StrEnum):
     POOL = "pool"
 
 
+_OF_REVIEWERS = frozenset({Action.RELABEL, Action.ASK})
+"""The rest is for managers."""
+
+
 @router.get("/projects/{project_id}/images")
-def images_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: SignedIn) -> Response:
+def images_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: Browses) -> Response:
     given = request.query_params
     wanted = filtering.parse(given)
     after = _count(given.get("after", ""))
@@ -83,7 +89,8 @@ def act(
     request: Request,
     project_id: ProjectPath,
     parts: PartsOf,
-    user: SignedIn,
+    user: Reviews,
+    who: SignedInAs,
     action: Annotated[Action, Form()],
     id: Annotated[list[int] | None, Form()] = None,
     all: Annotated[bool, Form()] = False,
@@ -93,6 +100,8 @@ def act(
 ) -> Response:
     """Do something to the images chosen, or to all that pass the filter; whatever can't be undone is asked first."""
     project = ProjectId(project_id)
+    if action not in _OF_REVIEWERS:
+        require(who, Permission.MANAGE, project)
     wanted = filtering.parse(dict(parse_qsl(query)))
     class_wanted = _class_wanted(class_id) if action is Action.RELABEL else None
     chosen = _chosen(parts, project, wanted, id or [], all)
@@ -106,7 +115,7 @@ def act(
 
 @router.get("/projects/{project_id}/images/{image_id}/details")
 def image_page(
-    request: Request, project_id: ProjectPath, image_id: ImagePath, parts: PartsOf, user: SignedIn
+    request: Request, project_id: ProjectPath, image_id: ImagePath, parts: PartsOf, user: Browses
 ) -> Response:
     """An image, what is known of it, what the model thinks, and all that happened to it."""
     with parts.system.database.transaction() as tx:

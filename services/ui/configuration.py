@@ -14,7 +14,7 @@ from services.ui import classes as table
 from services.ui import form
 from services.ui.hotkeys import with_hotkeys
 from services.ui.parts import Parts, PartsOf, ProjectPath
-from services.ui.sessions import SignedIn
+from services.ui.permits import Manages
 from services.ui.words import _
 from shared.configuring import changed_settings
 from shared.db import events, guidelines, images, projects
@@ -48,13 +48,13 @@ FormOf = Depends(_form)
 
 
 @router.get("/projects/{project_id}/settings")
-def settings_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: SignedIn) -> Response:
+def settings_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: Manages) -> Response:
     return _page(request, parts, user, ProjectId(project_id), Trouble())
 
 
 @router.post("/projects/{project_id}/settings")
 def change_settings(
-    request: Request, project_id: ProjectPath, parts: PartsOf, user: SignedIn, typed: dict[str, str] = FormOf
+    request: Request, project_id: ProjectPath, parts: PartsOf, user: Manages, typed: dict[str, str] = FormOf
 ) -> Response:
     """Those that differ are changed, all or none."""
     with parts.system.database.transaction() as tx:
@@ -78,7 +78,7 @@ def change_settings(
 
 @router.post("/projects/{project_id}/settings/classes")
 def change_classes(
-    request: Request, project_id: ProjectPath, parts: PartsOf, user: SignedIn, typed: dict[str, str] = FormOf
+    request: Request, project_id: ProjectPath, parts: PartsOf, user: Manages, typed: dict[str, str] = FormOf
 ) -> Response:
     """Names, colours, keys, descriptions, and the order while no model depends on it; all or none."""
     project = ProjectId(project_id)
@@ -93,7 +93,7 @@ def change_classes(
 
 @router.post("/projects/{project_id}/settings/classes/add")
 def add_class(
-    request: Request, project_id: ProjectPath, parts: PartsOf, user: SignedIn, typed: dict[str, str] = FormOf
+    request: Request, project_id: ProjectPath, parts: PartsOf, user: Manages, typed: dict[str, str] = FormOf
 ) -> Response:
     project = ProjectId(project_id)
     try:
@@ -115,7 +115,7 @@ def add_class(
 
 @router.post("/projects/{project_id}/settings/guidelines")
 def change_guidelines(
-    request: Request, project_id: ProjectPath, parts: PartsOf, user: SignedIn, typed: dict[str, str] = FormOf
+    request: Request, project_id: ProjectPath, parts: PartsOf, user: Manages, typed: dict[str, str] = FormOf
 ) -> Response:
     project, text = ProjectId(project_id), typed.get("text", "").replace("\r\n", "\n").strip()
     if len(text) > LONGEST_GUIDELINES:

@@ -12,8 +12,8 @@ from fastapi.responses import RedirectResponse, Response, StreamingResponse
 from pydantic import BaseModel, Field
 
 from services.ui.parts import Parts, PartsOf, ProjectPath
+from services.ui.permits import Exports, Manages, Uploads
 from services.ui.sentences import names_in
-from services.ui.sessions import SignedIn
 from shared.db import events, imports, projects, rounds
 from shared.db.imports import PATIENCE_S, Import, ImportId
 from shared.domain import ProjectId, ProjectState, Split
@@ -55,7 +55,7 @@ class Outcome(BaseModel):
 
 
 @router.get("/projects/{project_id}/data")
-def data_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: SignedIn) -> Response:
+def data_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: Manages) -> Response:
     with parts.system.database.transaction() as tx:
         project = projects.get(tx, ProjectId(project_id))
         classes = projects.classes(tx, project.id)
@@ -81,7 +81,7 @@ def data_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: S
 
 
 @router.post("/projects/{project_id}/data/imports", status_code=201)
-def announce(project_id: ProjectPath, series: Announced, parts: PartsOf, user: SignedIn) -> Begun:
+def announce(project_id: ProjectPath, series: Announced, parts: PartsOf, user: Uploads) -> Begun:
     """An upload of many files begins: from here on it is on record, however it ends."""
     with parts.system.database.transaction() as tx:
         project = projects.get(tx, ProjectId(project_id))
@@ -92,7 +92,7 @@ def announce(project_id: ProjectPath, series: Announced, parts: PartsOf, user: S
 
 
 @router.post("/projects/{project_id}/data/imports/{import_id}/end", status_code=204)
-def end(project_id: ProjectPath, import_id: ImportPath, parts: PartsOf, user: SignedIn) -> None:
+def end(project_id: ProjectPath, import_id: ImportPath, parts: PartsOf, user: Uploads) -> None:
     """All of it has come."""
     with parts.system.database.transaction() as tx:
         actor = f"user:{user.id}"
@@ -107,7 +107,7 @@ async def upload(
     project_id: ProjectPath,
     request: Request,
     parts: PartsOf,
-    user: SignedIn,
+    user: Uploads,
     split: Split = Split.POOL,
     class_name: Annotated[str | None, Query(alias="class", max_length=200)] = None,
     part_of: Annotated[int | None, Query(alias="import", ge=1, le=2**63 - 1)] = None,
@@ -132,7 +132,7 @@ async def upload(
 
 @router.get("/projects/{project_id}/data/imports/{import_id}")
 def import_page(
-    request: Request, project_id: ProjectPath, import_id: ImportPath, parts: PartsOf, user: SignedIn
+    request: Request, project_id: ProjectPath, import_id: ImportPath, parts: PartsOf, user: Manages
 ) -> Response:
     """What one import brought, and each file that was refused with its reason."""
     with parts.system.database.transaction() as tx:
@@ -151,7 +151,7 @@ def import_page(
 
 
 @router.get("/projects/{project_id}/data/export.{form}")
-def export(project_id: ProjectPath, form: Form, parts: PartsOf, user: SignedIn) -> Response:
+def export(project_id: ProjectPath, form: Form, parts: PartsOf, user: Exports) -> Response:
     """Every image with its label and where it comes from; as a ZIP with the labelled images by class."""
     exporter, project = Exporter(parts.system.database, parts.system.store), ProjectId(project_id)
     body: Iterator[bytes] = exporter.csv(project) if form == "csv" else exporter.zip(project)

@@ -12,9 +12,10 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from services.ui.looking import SuggestionView
-from services.ui.narration import Waiting, wait_for_image
+from services.ui.narration import Waiting, paused_because, wait_for_image
 from services.ui.parts import PartsOf, ProjectPath
-from services.ui.sessions import SignedIn
+from services.ui.permits import Labels
+from services.ui.sessions import SignedInAs
 from services.ui.views import (
     BIGGEST_ID,
     BIGGEST_INT,
@@ -88,16 +89,21 @@ class TakenBackMany(BaseModel):
 
 
 @router.post("/grid")
-def take_page(project_id: ProjectPath, wish: PageWish, parts: PartsOf, user: SignedIn) -> Page:
+def take_page(project_id: ProjectPath, wish: PageWish, parts: PartsOf, user: Labels, who: SignedInAs) -> Page:
     """Tasks for a page of the grid: first those already held, then new ones."""
     project, system = ProjectId(project_id), parts.system
     suggested = not wish.blind and has_model(system.database, project)
-    leased = system.labelling.lease(
-        project,
-        user.id,
-        count=wish.count,
-        only_queries=suggested,
-        without=[TaskId(one) for one in wish.without],
+    paused = who.paused(project)
+    leased = (
+        []
+        if paused
+        else system.labelling.lease(
+            project,
+            user.id,
+            count=wish.count,
+            only_queries=suggested,
+            without=[TaskId(one) for one in wish.without],
+        )
     )
     thought = suggest(system.database, system.store, project, [t.image_id for t in leased]) if suggested else {}
     shown = [
@@ -119,13 +125,13 @@ def take_page(project_id: ProjectPath, wish: PageWish, parts: PartsOf, user: Sig
     return Page(
         tiles=[TileView(**dict(task), suggestion=views.get(ImageId(task.image.id))) for task in tasks],
         suggested=suggested,
-        waiting=None if leased else wait_for_image(standing),
+        waiting=None if leased else paused_because(paused) if paused else wait_for_image(standing),
         progress=progress,
     )
 
 
 @router.post("/answers")
-def answer_many(project_id: ProjectPath, body: Answers, parts: PartsOf, user: SignedIn) -> Outcomes:
+def answer_many(project_id: ProjectPath, body: Answers, parts: PartsOf, user: Labels) -> Outcomes:
     """Each is recorded for itself, once by its key however often it is sent."""
     given = [
         Given(lease=one.lease(), class_id=ClassId(one.class_id), key=one.key, duration_ms=one.duration_ms)
@@ -136,7 +142,7 @@ def answer_many(project_id: ProjectPath, body: Answers, parts: PartsOf, user: Si
 
 
 @router.post("/undo-many")
-def undo_many(project_id: ProjectPath, body: UndoMany, parts: PartsOf, user: SignedIn) -> TakenBackMany:
+def undo_many(project_id: ProjectPath, body: UndoMany, parts: PartsOf, user: Labels) -> TakenBackMany:
     """Take back answers that were given together, those that still can be."""
     chosen = [AnnotationId(one) for one in body.annotation_ids]
     taken = parts.system.labelling.undo_many(ProjectId(project_id), user.id, chosen)

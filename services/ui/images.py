@@ -10,8 +10,10 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
 from services.ui.parts import ImagePath, Parts, PartsOf, ProjectPath
-from services.ui.sessions import SignedIn
-from shared.db import images
+from services.ui.permits import Labels
+from services.ui.sessions import SignedInAs
+from shared.access import Permission, Principal, permits
+from shared.db import guidelines, images, members
 from shared.domain import Image, ImageId, ProjectId
 from shared.errors import NotFound
 from shared.imaging import render_for_browser, thumbnail
@@ -34,11 +36,10 @@ _RENDERING = threading.BoundedSemaphore(2)
 
 @router.get("/projects/{project_id}/images/{image_id}")
 def image_bytes(
-    project_id: ProjectPath, image_id: ImagePath, request: Request, parts: PartsOf, user: SignedIn
+    project_id: ProjectPath, image_id: ImagePath, request: Request, parts: PartsOf, user: Labels, who: SignedInAs
 ) -> Response:
     """The file itself where browsers can show it, else a rendition; 304 for who has it already."""
-    with parts.system.database.transaction() as tx:
-        image = images.get(tx, ProjectId(project_id), ImageId(image_id))
+    image = _visible(parts, who, ProjectId(project_id), ImageId(image_id))
     headers = {**_KEPT, "etag": f'"{image.sha256}"'}
     if headers["etag"] in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
@@ -49,10 +50,11 @@ def image_bytes(
 
 
 @router.get("/projects/{project_id}/images/{image_id}/thumb")
-def thumb(project_id: ProjectPath, image_id: ImagePath, request: Request, parts: PartsOf, user: SignedIn) -> Response:
+def thumb(
+    project_id: ProjectPath, image_id: ImagePath, request: Request, parts: PartsOf, user: Labels, who: SignedInAs
+) -> Response:
     """A small picture of it for lists, made when it is first looked at; the file itself where that is small."""
-    with parts.system.database.transaction() as tx:
-        image = images.get(tx, ProjectId(project_id), ImageId(image_id))
+    image = _visible(parts, who, ProjectId(project_id), ImageId(image_id))
     headers = {**_KEPT, "etag": f'"{image.sha256}-thumb"'}
     if headers["etag"] in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
@@ -60,6 +62,17 @@ def thumb(project_id: ProjectPath, image_id: ImagePath, request: Request, parts:
     if small and image.browser_safe and image.format in _TYPES:
         return _original(parts, image, headers)
     return Response(_thumb(parts, image), media_type="image/jpeg", headers=headers)
+
+
+def _visible(parts: Parts, who: Principal, project_id: ProjectId, image_id: ImageId) -> Image:
+    """The image. Who may not browse sees those they hold or answered, and examples of classes; ``NotFound`` else."""
+    with parts.system.database.transaction() as tx:
+        image = images.get(tx, project_id, image_id)
+        if not permits(who, Permission.BROWSE, project_id):
+            seen = who.user is not None and members.may_see_image(tx, project_id, who.user.id, image_id)
+            if not seen and not any(image_id in one.examples for one in guidelines.get(tx, project_id).classes):
+                raise NotFound(f"there is no image {image_id} in project {project_id}")
+    return image
 
 
 def _original(parts: Parts, image: Image, headers: dict[str, str]) -> Response:

@@ -7,9 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Request, Response
 from pydantic import BaseModel, Field, ValidationError
 
-from services.ui.narration import Waiting, wait_for_image
+from services.ui.narration import Waiting, paused_because, wait_for_image
 from services.ui.parts import PartsOf, ProjectPath, TaskPath
-from services.ui.sessions import SignedIn
+from services.ui.permits import Labels
+from services.ui.sessions import SignedInAs
 from services.ui.views import (
     BIGGEST_ID,
     BIGGEST_INT,
@@ -86,21 +87,22 @@ class TakenBack(BaseModel):
 
 
 @router.post("/leases")
-def lease(project_id: ProjectPath, wish: LeaseWish, parts: PartsOf, user: SignedIn) -> Leased:
+def lease(project_id: ProjectPath, wish: LeaseWish, parts: PartsOf, user: Labels, who: SignedInAs) -> Leased:
     """Tasks for the one who asks: first those already held, then new ones. None free: ``waiting`` says why."""
     project = ProjectId(project_id)
-    leased = parts.system.labelling.lease(project, user.id, count=wish.count)
+    paused = who.paused(project)
+    leased = [] if paused else parts.system.labelling.lease(project, user.id, count=wish.count)
     standing = parts.standings.get(project)
     with parts.system.database.looking() as tx:
         return Leased(
             tasks=task_views(tx, project, leased),
-            waiting=None if leased else wait_for_image(standing),
+            waiting=None if leased else paused_because(paused) if paused else wait_for_image(standing),
             progress=my_progress(tx, standing, user),
         )
 
 
 @router.post("/leases/renew")
-def renew(project_id: ProjectPath, mine: HeldLeases, parts: PartsOf, user: SignedIn) -> Renewed:
+def renew(project_id: ProjectPath, mine: HeldLeases, parts: PartsOf, user: Labels) -> Renewed:
     return Renewed(held=list(parts.system.labelling.renew(ProjectId(project_id), user.id, _leases(mine))))
 
 
@@ -114,7 +116,7 @@ async def _held_leases(request: Request) -> HeldLeases:
 
 @router.post("/leases/release")
 def release(
-    project_id: ProjectPath, mine: Annotated[HeldLeases, Depends(_held_leases)], parts: PartsOf, user: SignedIn
+    project_id: ProjectPath, parts: PartsOf, user: Labels, mine: Annotated[HeldLeases, Depends(_held_leases)]
 ) -> Released:
     return Released(released=list(parts.system.labelling.release(user.id, _leases(mine))))
 
@@ -126,7 +128,7 @@ def annotate(
     answer: Answer,
     response: Response,
     parts: PartsOf,
-    user: SignedIn,
+    user: Labels,
     idempotency_key: IdempotencyKey,
 ) -> Answered:
     """201 for a new answer, 200 for one that was recorded before, 409 if the lease was lost."""
@@ -144,14 +146,14 @@ def annotate(
 
 
 @router.post("/tasks/{task_id}/skip")
-def skip(project_id: ProjectPath, task_id: TaskPath, body: Skip, parts: PartsOf, user: SignedIn) -> Skipped:
+def skip(project_id: ProjectPath, task_id: TaskPath, body: Skip, parts: PartsOf, user: Labels) -> Skipped:
     held = Lease(task_id=TaskId(task_id), fence=body.fence)
     skipped = parts.system.labelling.skip(ProjectId(project_id), user.id, held, body.reason, way=body.way)
     return Skipped(task_id=skipped.id)
 
 
 @router.post("/undo")
-def undo(project_id: ProjectPath, body: Undo, parts: PartsOf, user: SignedIn) -> TakenBack:
+def undo(project_id: ProjectPath, body: Undo, parts: PartsOf, user: Labels) -> TakenBack:
     """Take an answer back; its task comes again, under a new fence."""
     chosen = None if body.annotation_id is None else AnnotationId(body.annotation_id)
     task = parts.system.labelling.undo(ProjectId(project_id), user.id, chosen)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from services.ui.labelling import IdempotencyKey
 from services.ui.parts import Parts, PartsOf, ProjectPath, TaskPath
-from services.ui.sessions import SignedIn
+from services.ui.permits import Labels, Reviews
 from services.ui.views import BIGGEST_ID, BIGGEST_INT, ImageView, image_view
 from shared.db import flags, guidelines, images, projects, tasks
 from shared.domain import AnnotationId, ClassId, FlagId, ImageId, ProjectId, Task, TaskId, TaskState, User
@@ -91,7 +91,7 @@ class GuidelinesView(BaseModel):
 def history(
     project_id: ProjectPath,
     parts: PartsOf,
-    user: SignedIn,
+    user: Labels,
     before: Annotated[int | None, Query(ge=1, le=BIGGEST_ID)] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 30,
 ) -> History:
@@ -118,7 +118,7 @@ def change(
     body: Change,
     response: Response,
     parts: PartsOf,
-    user: SignedIn,
+    user: Labels,
     idempotency_key: IdempotencyKey,
 ) -> Changed:
     """Another answer in place of one's own. 409 if it no longer gives the image its label."""
@@ -132,7 +132,7 @@ def change(
 
 @router.post("/flags", status_code=201)
 def flag(
-    project_id: ProjectPath, body: NewFlag, parts: PartsOf, user: SignedIn, idempotency_key: IdempotencyKey
+    project_id: ProjectPath, body: NewFlag, parts: PartsOf, user: Labels, idempotency_key: IdempotencyKey
 ) -> Flagged:
     """Let a lead see an image."""
     labelling = parts.system.labelling
@@ -141,7 +141,7 @@ def flag(
 
 
 @router.post("/flags/{flag_id}/resolve")
-def resolve(project_id: ProjectPath, flag_id: FlagPath, parts: PartsOf, user: SignedIn) -> Resolved:
+def resolve(project_id: ProjectPath, flag_id: FlagPath, parts: PartsOf, user: Reviews) -> Resolved:
     """It has been seen to."""
     with parts.system.database.transaction() as tx:
         flags.resolve(tx, ProjectId(project_id), FlagId(flag_id), f"user:{user.id}")
@@ -149,9 +149,7 @@ def resolve(project_id: ProjectPath, flag_id: FlagPath, parts: PartsOf, user: Si
 
 
 @router.post("/tasks/{task_id}/suggestion")
-def suggestion(
-    project_id: ProjectPath, task_id: TaskPath, body: AskedUnder, parts: PartsOf, user: SignedIn
-) -> Suggested:
+def suggestion(project_id: ProjectPath, task_id: TaskPath, body: AskedUnder, parts: PartsOf, user: Labels) -> Suggested:
     """What the model thinks of the image, to who holds its task and asks; from then on the answer says it was seen.
 
     403 where the project shows no suggestions, 409 if the lease was lost.
@@ -167,7 +165,7 @@ def suggestion(
 
 
 @router.get("/guidelines")
-def read_guidelines(project_id: ProjectPath, parts: PartsOf, user: SignedIn) -> GuidelinesView:
+def read_guidelines(project_id: ProjectPath, parts: PartsOf, user: Labels) -> GuidelinesView:
     project = ProjectId(project_id)
     with parts.system.database.transaction() as tx:
         told = guidelines.get(tx, project)

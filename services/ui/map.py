@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 
 from services.ui.hotkeys import with_hotkeys
 from services.ui.parts import PartsOf, ProjectPath
-from services.ui.sessions import SignedIn
+from services.ui.permits import Reviews
 from services.ui.views import BIGGEST_ID
 from services.ui.words import _
 from shared import arrays, mapping
@@ -78,7 +78,7 @@ class Row:
 
 
 @router.get("/projects/{project_id}/map")
-def map_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: SignedIn) -> Response:
+def map_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: Reviews) -> Response:
     with parts.system.database.transaction() as tx:
         project = projects.get(tx, ProjectId(project_id))
         classes = projects.classes(tx, project.id)
@@ -105,7 +105,7 @@ def map_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: Si
 
 
 @router.post("/projects/{project_id}/map")
-def draw(project_id: ProjectPath, parts: PartsOf, user: SignedIn) -> Response:
+def draw(project_id: ProjectPath, parts: PartsOf, user: Reviews) -> Response:
     """Ask for a map of what the newest model makes of the pool."""
     with parts.system.ledger.transaction() as tx:
         project = projects.lock(tx, ProjectId(project_id))
@@ -116,7 +116,7 @@ def draw(project_id: ProjectPath, parts: PartsOf, user: SignedIn) -> Response:
 
 
 @router.post("/projects/{project_id}/map/cancel")
-def cancel(project_id: ProjectPath, parts: PartsOf, user: SignedIn) -> Response:
+def cancel(project_id: ProjectPath, parts: PartsOf, user: Reviews) -> Response:
     """Give up the map that is being drawn. Raises ``Conflict`` if none is."""
     with parts.system.ledger.transaction() as tx:
         last = maps.newest(tx, projects.get(tx, ProjectId(project_id)).id)
@@ -129,7 +129,7 @@ def cancel(project_id: ProjectPath, parts: PartsOf, user: SignedIn) -> Response:
 
 
 @router.get("/projects/{project_id}/map/points")
-def points(project_id: ProjectPath, parts: PartsOf, user: SignedIn) -> Response:
+def points(project_id: ProjectPath, parts: PartsOf, user: Reviews) -> Response:
     """The newest map, with the labels that there are now. Raises ``NotFound`` where none was drawn."""
     with parts.system.database.transaction() as tx:
         drawn = maps.newest_drawn(tx, projects.get(tx, ProjectId(project_id)).id)
@@ -141,14 +141,14 @@ def points(project_id: ProjectPath, parts: PartsOf, user: SignedIn) -> Response:
 
 
 @router.get("/v1/projects/{project_id}/map/state")
-def state(project_id: ProjectPath, parts: PartsOf, user: SignedIn) -> DrawingView | None:
+def state(project_id: ProjectPath, parts: PartsOf, user: Reviews) -> DrawingView | None:
     """How the map stands that was asked for last; null if none ever was."""
     with parts.system.database.transaction() as tx:
         return _drawing(maps.newest(tx, projects.get(tx, ProjectId(project_id)).id))
 
 
 @router.post("/v1/projects/{project_id}/map/label")
-def label(project_id: ProjectPath, body: ToLabel, parts: PartsOf, user: SignedIn) -> Changed:
+def label(project_id: ProjectPath, body: ToLabel, parts: PartsOf, user: Reviews) -> Changed:
     """Give the images a class, as this person's label."""
     project = ProjectId(project_id)
     changed = parts.system.curation.relabel(project, user.id, body.ids(), ClassId(body.class_id))
@@ -157,7 +157,7 @@ def label(project_id: ProjectPath, body: ToLabel, parts: PartsOf, user: SignedIn
 
 
 @router.post("/v1/projects/{project_id}/map/ask")
-def ask(project_id: ProjectPath, body: Chosen, parts: PartsOf, user: SignedIn) -> Changed:
+def ask(project_id: ProjectPath, body: Chosen, parts: PartsOf, user: Reviews) -> Changed:
     """Have people asked about the images next; labels that they have are removed."""
     project = ProjectId(project_id)
     changed = parts.system.curation.ask_again(project, user.id, body.ids())

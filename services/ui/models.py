@@ -10,11 +10,12 @@ from fastapi import APIRouter, Path, Request
 from fastapi.responses import RedirectResponse, Response
 
 from services.ui.parts import PartsOf, ProjectPath
-from services.ui.sessions import SignedIn
+from services.ui.permits import Manages, Watches
 from services.ui.state import Accuracy, accuracy
 from shared.db import events, projects, rounds
 from shared.domain import CheckpointId, Class, ProjectId
 from shared.errors import Conflict, NotFound
+from shared.webhooks import EventType, emit
 
 router = APIRouter(include_in_schema=False)
 CheckpointPath = Annotated[int, Path(alias="checkpoint_id", ge=1, le=2**63 - 1)]
@@ -80,7 +81,7 @@ class ModelView:
 
 @router.get("/projects/{project_id}/models/{checkpoint_id}")
 def model_page(
-    request: Request, project_id: ProjectPath, checkpoint_id: CheckpointPath, parts: PartsOf, user: SignedIn
+    request: Request, project_id: ProjectPath, checkpoint_id: CheckpointPath, parts: PartsOf, user: Watches
 ) -> Response:
     with parts.system.database.transaction() as tx:
         project = projects.get(tx, ProjectId(project_id))
@@ -108,17 +109,18 @@ def model_page(
 
 
 @router.post("/projects/{project_id}/models/{checkpoint_id}/promote")
-def promote(project_id: ProjectPath, checkpoint_id: CheckpointPath, parts: PartsOf, user: SignedIn) -> Response:
+def promote(project_id: ProjectPath, checkpoint_id: CheckpointPath, parts: PartsOf, user: Manages) -> Response:
     """Put the model to use."""
     with parts.system.ledger.transaction() as tx:
         project = projects.lock(tx, ProjectId(project_id))
         model = rounds.promote(tx, project.id, CheckpointId(checkpoint_id))
         events.record(tx, project.id, f"user:{user.id}", "model.promoted", {"checkpoint": model.id})
+        emit(tx, project.id, EventType.MODEL_PROMOTED, {"checkpoint_id": model.id})
     return RedirectResponse(f"/projects/{project_id}/models/{checkpoint_id}", 303)
 
 
 @router.post("/projects/{project_id}/models/{checkpoint_id}/rollback")
-def roll_back(project_id: ProjectPath, checkpoint_id: CheckpointPath, parts: PartsOf, user: SignedIn) -> Response:
+def roll_back(project_id: ProjectPath, checkpoint_id: CheckpointPath, parts: PartsOf, user: Manages) -> Response:
     """Take the promotion of this model back, if it is the one in use. Raises ``Conflict`` if it isn't any more."""
     with parts.system.ledger.transaction() as tx:
         project = projects.lock(tx, ProjectId(project_id))

@@ -52,6 +52,12 @@ def narrate(standing: Standing) -> Narration:
     return _in_round(standing, now.round.state)
 
 
+def paused_because(reason: str) -> Waiting:
+    """For somebody of whom nothing more is asked."""
+    what = f"You are paused in this project: {reason}"
+    return Waiting(reason="member_paused", message=what, what=what)
+
+
 def wait_for_image(standing: Standing) -> Waiting:
     """For an annotator who was given no task."""
     now = standing.overview

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from services.ui.words import N_
+from shared.access import Permission
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,22 +15,24 @@ class Place:
     key: str
     path: str
     name: str
+    needs: Permission | None = None
+    """Hidden from who lacks it; None: everybody enters who is signed in."""
 
 
 PROJECT = (
-    Place(key="overview", path="", name=N_("Overview")),
-    Place(key="label", path="/label", name=N_("Label")),
-    Place(key="grid", path="/grid", name=N_("Grid")),
-    Place(key="quick", path="/quick", name=N_("Quick label")),
-    Place(key="map", path="/map", name=N_("Map")),
-    Place(key="images", path="/images", name=N_("Images")),
-    Place(key="flags", path="/flags", name=N_("Flags")),
-    Place(key="data", path="/data", name=N_("Data")),
-    Place(key="settings", path="/settings", name=N_("Settings")),
-    Place(key="activity", path="/activity", name=N_("Activity")),
+    Place(key="overview", path="", name=N_("Overview"), needs=Permission.WATCH),
+    Place(key="label", path="/label", name=N_("Label"), needs=Permission.LABEL),
+    Place(key="grid", path="/grid", name=N_("Grid"), needs=Permission.LABEL),
+    Place(key="quick", path="/quick", name=N_("Quick label"), needs=Permission.INGEST),
+    Place(key="map", path="/map", name=N_("Map"), needs=Permission.REVIEW),
+    Place(key="images", path="/images", name=N_("Images"), needs=Permission.BROWSE),
+    Place(key="flags", path="/flags", name=N_("Flags"), needs=Permission.REVIEW),
+    Place(key="data", path="/data", name=N_("Data"), needs=Permission.MANAGE),
+    Place(key="settings", path="/settings", name=N_("Settings"), needs=Permission.MANAGE),
+    Place(key="activity", path="/activity", name=N_("Activity"), needs=Permission.AUDIT),
 )
 SYSTEM = (
     Place(key="projects", path="/", name=N_("Projects")),
-    Place(key="activity", path="/activity", name=N_("Activity")),
-    Place(key="system", path="/system", name=N_("System")),
+    Place(key="activity", path="/activity", name=N_("Activity"), needs=Permission.AUDIT),
+    Place(key="system", path="/system", name=N_("System"), needs=Permission.OPERATE),
 )

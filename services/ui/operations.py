@@ -12,7 +12,7 @@ from fastapi import APIRouter, Form, Path, Request
 from fastapi.responses import RedirectResponse, Response
 
 from services.ui.parts import Parts, PartsOf
-from services.ui.sessions import SignedIn
+from services.ui.permits import Operates
 from services.ui.words import _, ngettext
 from shared.db import events, gauges, jobs, projects
 from shared.db.migrate import migrations, require_schema
@@ -44,7 +44,7 @@ class Queue:
 
 
 @router.get("/system")
-def system_page(request: Request, parts: PartsOf, user: SignedIn) -> Response:
+def system_page(request: Request, parts: PartsOf, user: Operates) -> Response:
     with parts.system.database.transaction() as tx:
         reading = gauges.read(tx)
         running = jobs.newest(tx, state=JobState.RUNNING, limit=SHOWN)
@@ -81,7 +81,7 @@ def system_page(request: Request, parts: PartsOf, user: SignedIn) -> Response:
 
 
 @router.post("/system/jobs/{job_id}/retry")
-def retry(job_id: JobPath, parts: PartsOf, user: SignedIn) -> Response:
+def retry(job_id: JobPath, parts: PartsOf, user: Operates) -> Response:
     """Give a job that failed for good another life. Raises ``Conflict`` for one that isn't dead any more."""
     with parts.system.database.transaction() as tx:
         jobs.get(tx, JobId(job_id))
@@ -92,13 +92,13 @@ def retry(job_id: JobPath, parts: PartsOf, user: SignedIn) -> Response:
 
 
 @router.post("/system/jobs/retry")
-def retry_all(parts: PartsOf, user: SignedIn) -> Response:
+def retry_all(parts: PartsOf, user: Operates) -> Response:
     """The same for all of them."""
     return _requeued(parts, user, parts.system.ledger.requeue())
 
 
 @router.post("/system/jobs/{job_id}/cancel")
-def cancel(job_id: JobPath, parts: PartsOf, user: SignedIn, confirmed: Annotated[bool, Form()] = False) -> Response:
+def cancel(job_id: JobPath, parts: PartsOf, user: Operates, confirmed: Annotated[bool, Form()] = False) -> Response:
     """End a job that waits or runs. It counts as dead, so that it can be tried again."""
     if not confirmed:
         raise Invalid(_("say that you mean it: the box beside the button"))

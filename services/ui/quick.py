@@ -1,7 +1,8 @@
 """Quick label: images that somebody brings along are predicted at once; what the model is sure of is filed, the rest
 asks.
 
-The images join the pool by an ordinary upload first. A filed label is the model's, with its confidence; an answer is
+For who may upload, since nothing tells yet whose an image is: others could see and change what is not theirs. The
+images join the pool by an ordinary upload first. A filed label is the model's, with its confidence; an answer is
 the person's, who had seen what the model says.
 """
 
@@ -16,7 +17,7 @@ from pydantic import BaseModel, Field
 
 from services.ui.hotkeys import with_hotkeys
 from services.ui.parts import Parts, PartsOf, ProjectPath
-from services.ui.sessions import SignedIn
+from services.ui.permits import Exports, Uploads
 from services.ui.views import BIGGEST_ID
 from services.ui.words import _
 from shared import autolabelling
@@ -85,7 +86,7 @@ class Predicted(BaseModel):
 
 
 @router.get("/projects/{project_id}/quick")
-def quick_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: SignedIn) -> Response:
+def quick_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: Uploads) -> Response:
     with parts.system.database.transaction() as tx:
         project = projects.get(tx, ProjectId(project_id))
         classes = with_hotkeys(projects.classes(tx, project.id))
@@ -111,7 +112,7 @@ def quick_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: 
 
 
 @router.post("/v1/projects/{project_id}/quick/predictions", status_code=202)
-def predict(project_id: ProjectPath, wish: Wish, parts: PartsOf, user: SignedIn) -> Under:
+def predict(project_id: ProjectPath, wish: Wish, parts: PartsOf, user: Uploads) -> Under:
     """Ask the model in use about images of the pool. 409 while there is no model."""
     project = ProjectId(project_id)
     question = Question(parts.system, project, _of_pool(parts, project, wish.image_ids), max_pixels=0)
@@ -122,7 +123,7 @@ def predict(project_id: ProjectPath, wish: Wish, parts: PartsOf, user: SignedIn)
 
 
 @router.get("/v1/projects/{project_id}/quick/predictions/{job_id}")
-def predicted(project_id: ProjectPath, job_id: JobPath, parts: PartsOf, user: SignedIn) -> Predicted:
+def predicted(project_id: ProjectPath, job_id: JobPath, parts: PartsOf, user: Uploads) -> Predicted:
     """409 if it failed for good."""
     job, result = _result(parts, ProjectId(project_id), job_id)
     if result is None:
@@ -149,7 +150,7 @@ def predicted(project_id: ProjectPath, job_id: JobPath, parts: PartsOf, user: Si
 
 
 @router.post("/v1/projects/{project_id}/quick/predictions/{job_id}/file")
-def file(project_id: ProjectPath, job_id: JobPath, body: Filing, parts: PartsOf, user: SignedIn) -> Recorded:
+def file(project_id: ProjectPath, job_id: JobPath, body: Filing, parts: PartsOf, user: Uploads) -> Recorded:
     """File those images that the model is sure enough of, as it has said and not as the page says it has."""
     job, result = _result(parts, ProjectId(project_id), job_id)
     if result is None:
@@ -166,7 +167,7 @@ def file(project_id: ProjectPath, job_id: JobPath, body: Filing, parts: PartsOf,
 
 
 @router.post("/v1/projects/{project_id}/quick/answers")
-def answer(project_id: ProjectPath, body: Answer, parts: PartsOf, user: SignedIn) -> Recorded:
+def answer(project_id: ProjectPath, body: Answer, parts: PartsOf, user: Uploads) -> Recorded:
     """A person's label; sent again it changes nothing."""
     project = ProjectId(project_id)
     (image_id,) = _of_pool(parts, project, [body.image_id])
@@ -179,7 +180,7 @@ def answer(project_id: ProjectPath, body: Answer, parts: PartsOf, user: SignedIn
 
 
 @router.post("/v1/projects/{project_id}/quick/undo")
-def undo(project_id: ProjectPath, body: Undo, parts: PartsOf, user: SignedIn) -> Recorded:
+def undo(project_id: ProjectPath, body: Undo, parts: PartsOf, user: Uploads) -> Recorded:
     """Take the label of an image away again; the answer stays on record."""
     project = ProjectId(project_id)
     changed = parts.system.curation.remove_labels(project, user.id, [ImageId(body.image_id)])
@@ -192,7 +193,7 @@ def export(
     project_id: ProjectPath,
     form: Literal["csv", "zip"],
     parts: PartsOf,
-    user: SignedIn,
+    user: Exports,
     ids: Annotated[str, Form(max_length=20 * MOST_TAKEN_ALONG)],
 ) -> Response:
     """These images with their labels; ``ids`` has commas between them."""

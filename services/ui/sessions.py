@@ -9,8 +9,9 @@ from fastapi import Depends, Request
 from fastapi.responses import RedirectResponse, Response
 
 from services.ui.parts import PartsOf
+from shared.access import Principal
 from shared.credentials import digest
-from shared.db import users
+from shared.db import members
 from shared.domain import User
 from shared.errors import Unauthorized
 from shared.web import Problem, problem_response
@@ -23,15 +24,26 @@ class NotSignedIn(Unauthorized):
     """Nobody is signed in, or the session has ended (HTTP 401; pages lead to the sign-in)."""
 
 
-def signed_in(request: Request, parts: PartsOf) -> User:
-    """The user of this request. Raises ``NotSignedIn``, also for a user who was disabled meanwhile."""
+def signed_in_as(request: Request, parts: PartsOf) -> Principal:
+    """Who makes this request, and what they are in which project. Raises ``NotSignedIn``, also for a user who was
+    disabled meanwhile."""
     token = request.cookies.get(COOKIE)
     if token:
         with parts.system.database.looking() as tx:
-            user = users.user_of_session(tx, digest(token))
-        if user is not None:
-            return user
+            principal = members.principal_of_session(tx, digest(token))
+        if principal is not None:
+            request.state.principal = principal  # for templates
+            return principal
     raise NotSignedIn("sign in first: your session has ended or there was none")
+
+
+SignedInAs = Annotated[Principal, Depends(signed_in_as)]
+
+
+def signed_in(who: SignedInAs) -> User:
+    """The user of this request, whatever they may do: for what everybody may who is signed in."""
+    assert who.user is not None  # a session is somebody's
+    return who.user
 
 
 SignedIn = Annotated[User, Depends(signed_in)]

@@ -11,7 +11,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from services.ui.parts import Parts, PartsOf
 from services.ui.passwords import hash_password, is_outdated, verify_password
-from services.ui.sessions import COOKIE, HOME, NotSignedIn, local_path, signed_in
+from services.ui.sessions import COOKIE, HOME, NotSignedIn, local_path, signed_in_as
 from shared.credentials import digest, new_token
 from shared.db import users
 from shared.domain import User
@@ -25,7 +25,7 @@ WRONG = "That user name and password don't belong together."
 @router.get("/sign-in")
 def sign_in_page(request: Request, parts: PartsOf, next: str = HOME) -> Response:
     try:
-        signed_in(request, parts)
+        signed_in_as(request, parts)
     except NotSignedIn:
         with parts.system.database.transaction() as tx:
             if not users.any_exists(tx):

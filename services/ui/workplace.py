@@ -9,7 +9,7 @@ from fastapi.responses import Response
 
 from services.ui.hotkeys import ClassView, with_hotkeys
 from services.ui.parts import Parts, PartsOf, ProjectPath
-from services.ui.sessions import SignedIn
+from services.ui.permits import Labels, Reviews
 from shared.db import flags, projects, tasks
 from shared.domain import Project, ProjectId, User
 
@@ -18,17 +18,17 @@ _MOST_LISTED = 200
 
 
 @router.get("/projects/{project_id}/label")
-def label_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: SignedIn) -> Response:
+def label_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: Labels) -> Response:
     return parts.templates.TemplateResponse(request, "label.html", _context(parts, ProjectId(project_id), user))
 
 
 @router.get("/projects/{project_id}/grid")
-def grid_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: SignedIn) -> Response:
+def grid_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: Labels) -> Response:
     return parts.templates.TemplateResponse(request, "grid.html", _context(parts, ProjectId(project_id), user))
 
 
 @router.get("/projects/{project_id}/flags")
-def flags_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: SignedIn) -> Response:
+def flags_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: Reviews) -> Response:
     with parts.system.database.transaction() as tx:
         project = projects.get(tx, ProjectId(project_id))
         context = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -43,9 +43,10 @@ def newest(tx: Tx, project_id: ProjectId, *, before: int = _NEWEST, limit: int =
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """Which events; None: any. ``since`` is included, ``until`` is not."""
+    """Which events; None: any. ``since`` is included, ``until`` is not. ``only``: of these projects."""
 
     project_id: ProjectId | None = None
+    only: Collection[ProjectId] | None = None
     actor: str | None = None
     kind: str | None = None
     since: datetime | None = None
@@ -54,7 +55,8 @@ class Wanted:
 
 def search(tx: Tx, wanted: Wanted, *, before: int = _NEWEST, limit: int = 50) -> list[Event]:
     """Events with an id below ``before``, the newest first."""
-    params = {**vars(wanted), "before": before, "limit": limit}
+    only = None if wanted.only is None else list(wanted.only)
+    params = {**vars(wanted), "only": only, "before": before, "limit": limit}
     return [Event(**row) for row in tx.all(_Q["search"], params)]
 
 

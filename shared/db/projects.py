@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 
 from shared.db.pool import Row, Tx
@@ -90,9 +90,10 @@ def lock(tx: Tx, project_id: ProjectId) -> Project:
     return _project(row)
 
 
-def page(tx: Tx, *, after: int = 0, limit: int = 50, only: ProjectId | None = None) -> list[Project]:
-    """Projects with an id above ``after``, in order of id."""
-    return [_project(r) for r in tx.all(_Q["list_projects"], {"after": after, "limit": limit, "only": only})]
+def page(tx: Tx, *, after: int = 0, limit: int = 50, only: Collection[ProjectId] | None = None) -> list[Project]:
+    """Projects with an id above ``after``, in order of id; ``only`` some of them."""
+    params = {"after": after, "limit": limit, "only": None if only is None else list(only)}
+    return [_project(r) for r in tx.all(_Q["list_projects"], params)]
 
 
 def running(tx: Tx) -> list[ProjectId]:

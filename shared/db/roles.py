@@ -39,12 +39,21 @@ _LOOP: Mapping[str, str] = {
     "tasks": "SELECT, INSERT, UPDATE",
     "annotations": READ,
     "labels": READ,
+    "questions": "SELECT, INSERT, UPDATE",
+    "gold": READ,
     "jobs": "SELECT, INSERT, UPDATE",
     "events": "SELECT, INSERT",
     "schema_migrations": READ,
+    # What happens is written down for those who want to be told.
+    "webhook_endpoints": "SELECT (id, project_id, types, enabled)",
+    "webhook_messages": "INSERT",
 }
-# Three of the four run the sweeper, which deletes the rows of old predictions.
-_SWEEPS: Mapping[str, str] = {**_LOOP, "jobs": "SELECT, INSERT, UPDATE, DELETE"}
+# Three of the four run the sweeper, which deletes the rows of old predictions and of webhooks that were delivered.
+_SWEEPS: Mapping[str, str] = {
+    **_LOOP,
+    "jobs": "SELECT, INSERT, UPDATE, DELETE",
+    "webhook_messages": "SELECT (id, state, finished_at), INSERT, DELETE",
+}
 RIGHTS: Mapping[str, Mapping[str, str]] = {
     "api": {
         **_SWEEPS,
@@ -52,13 +61,20 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "classes": "SELECT, INSERT, UPDATE",
         "class_examples": "SELECT, INSERT, DELETE",
         "flags": "SELECT, UPDATE",
-        "passes": READ,
+        "passes": "SELECT, INSERT",
+        "annotations": "SELECT, INSERT, UPDATE",
+        "gold": "SELECT, INSERT, UPDATE, DELETE",
         "images": "SELECT, INSERT, UPDATE",
-        "labels": "SELECT, INSERT, UPDATE",
+        "labels": "SELECT, INSERT, UPDATE, DELETE",
         "imports": "SELECT, INSERT, UPDATE",
         "api_keys": "SELECT, UPDATE (last_used_at)",
-        "memberships": READ,
-        "users": "SELECT (id, username)",  # exports name who answered
+        "memberships": "SELECT, INSERT, UPDATE",
+        # Exports name who answered; a key may act as somebody.
+        "users": "SELECT (id, username, display_name, disabled, is_admin, kind, vendor_id, external_id)",
+        "webhook_endpoints": "SELECT, INSERT, UPDATE, DELETE",
+        "webhook_secrets": "SELECT, INSERT, UPDATE (expires_at)",
+        "webhook_messages": "SELECT, INSERT, UPDATE, DELETE",
+        "webhook_attempts": "SELECT, INSERT",
     },
     "ui": {
         **_LOOP,
@@ -70,11 +86,16 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "imports": "SELECT, INSERT, UPDATE",
         "class_examples": "SELECT, INSERT, DELETE",
         "passes": "SELECT, INSERT",
+        "gold": "SELECT, INSERT, UPDATE, DELETE",
         "flags": "SELECT, INSERT, UPDATE",
         "users": "SELECT, UPDATE (password_hash)",
         "sessions": "SELECT, INSERT, DELETE",
         "memberships": "SELECT, INSERT, UPDATE, DELETE",
         "invitations": "SELECT, INSERT, UPDATE",
+        "webhook_endpoints": "SELECT, INSERT, UPDATE, DELETE",
+        "webhook_secrets": "SELECT (endpoint_id, expires_at), INSERT, UPDATE (expires_at)",  # never the secrets
+        "webhook_messages": "SELECT, INSERT, UPDATE",
+        "webhook_attempts": READ,
     },
     "trainer": _SWEEPS,
     "scorer": {**_SWEEPS, "labels": "SELECT, INSERT, UPDATE, DELETE"},  # the model's

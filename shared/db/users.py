@@ -22,7 +22,8 @@ class Credentials:
     password_hash: str
 
 
-def _user(row: Row) -> User:
+def from_row(row: Row) -> User:
+    """A user of the columns of ``users`` that the services may read."""
     return User(
         id=row["id"],
         username=row["username"],
@@ -63,7 +64,7 @@ def add(tx: Tx, username: str, display_name: str, password_hash: str, *, admin: 
         {"username": username, "display_name": display_name, "password_hash": password_hash, "admin": admin},
     )
     assert row is not None  # INSERT ... RETURNING
-    return _user(row)
+    return from_row(row)
 
 
 def add_first(tx: Tx, username: str, display_name: str, password_hash: str) -> UserId | None:
@@ -80,7 +81,7 @@ def names(tx: Tx, ids: Iterable[int]) -> dict[int, str]:
 
 def credentials(tx: Tx, username: str) -> Credentials | None:
     row = tx.one(_Q["by_username"], {"username": username})
-    return None if row is None else Credentials(user=_user(row), password_hash=row["password_hash"])
+    return None if row is None else Credentials(user=from_row(row), password_hash=row["password_hash"])
 
 
 def set_password(tx: Tx, username: str, password_hash: str) -> None:
@@ -98,7 +99,7 @@ def open_session(tx: Tx, user_id: UserId, token_sha256: bytes, *, hours: int) ->
 def user_of_session(tx: Tx, token_sha256: bytes) -> User | None:
     """None if the session ended or the user is disabled."""
     row = tx.one(_Q["user_of_session"], {"token_sha256": token_sha256})
-    return None if row is None else _user(row)
+    return None if row is None else from_row(row)
 
 
 def close_session(tx: Tx, token_sha256: bytes) -> None:

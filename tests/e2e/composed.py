@@ -157,7 +157,7 @@ class Composed:
         return Client(self.ui_url, self.api_key)
 
     def add_user(self, username: str, password: str) -> None:
-        self.winnow("users", "add", username, "--password", password)
+        self.winnow("users", "add", username, "--admin", "--password", password)
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
         """For looking at the truth behind the services' backs."""

@@ -7,9 +7,9 @@ from typer.testing import CliRunner
 
 from services.ui.passwords import verify_password
 from shared.credentials import digest, new_token
-from shared.db import users
+from shared.db import members, projects, users
 from shared.db.pool import Database
-from shared.domain import Scope
+from shared.domain import ProjectSettings, Role, Scope
 from shared.errors import Invalid, NotFound
 from shared.settings import DatabaseSettings
 from winnow.cli import app
@@ -40,6 +40,28 @@ def test_a_key_is_shown_once_works_and_can_be_revoked(migrated_database_url: str
         assert users.key_by_digest(tx, digest(secret)) is None
     assert isinstance(fails("keys", "revoke", key.prefix, *place), NotFound)
     assert isinstance(fails("keys", "create", "x", "--scopes", "everything", *place), Invalid)
+    database.close()
+
+
+def test_somebody_is_added_as_an_admin_or_into_a_project(migrated_database_url: str) -> None:
+    database = Database(DatabaseSettings(url=SecretStr(migrated_database_url)))
+    place = ("--database", migrated_database_url)
+    with database.transaction() as tx:
+        project = projects.create(tx, "birds", ["heron", "swan"], ProjectSettings()).id
+    winnow("users", "add", "root", "--admin", *place)
+    winnow("users", "add", "ann", "--role", "annotator", "--project", str(project), *place)
+    winnow("users", "add", "lost", *place)
+    with database.transaction() as tx:
+        found = {name: users.credentials(tx, name) for name in ("root", "ann", "lost")}
+        roles = {name: members.of_user(tx, one.user.id) for name, one in found.items() if one is not None}
+    assert {name: one.user.is_admin for name, one in found.items() if one} == {
+        "root": True,
+        "ann": False,
+        "lost": False,
+    }
+    assert roles["ann"][project].role is Role.ANNOTATOR and roles["root"] == roles["lost"] == {}
+    assert isinstance(fails("users", "add", "x", "--role", "reviewer", *place), Invalid)
+    assert isinstance(fails("users", "add", "x", "--role", "reviewer", "--project", "99", *place), NotFound)
     database.close()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 
-from services.api.auth import Reader
+from services.api.auth import Downloader
 from services.api.parts import ProjectPath, SystemPart
 from services.api.problems import errors
 from shared.domain import ProjectId
@@ -34,7 +34,7 @@ def _attachment(body: Iterator[bytes], media_type: str, name: str) -> StreamingR
     response_class=StreamingResponse,
     responses=errors(404) | _file("text/csv"),
 )
-def export_csv(project_id: ProjectPath, caller: Reader, system: SystemPart) -> StreamingResponse:
+def export_csv(project_id: ProjectPath, caller: Downloader, system: SystemPart) -> StreamingResponse:
     """A row for every image: its label with where it comes from, and the newest model's prediction."""
     body = Exporter(system.database, system.store).csv(ProjectId(project_id))
     return _attachment(body, "text/csv; charset=utf-8", f"project-{project_id}.csv")
@@ -46,7 +46,7 @@ def export_csv(project_id: ProjectPath, caller: Reader, system: SystemPart) -> S
     response_class=StreamingResponse,
     responses=errors(404) | _file("application/zip"),
 )
-def export_zip(project_id: ProjectPath, caller: Reader, system: SystemPart) -> StreamingResponse:
+def export_zip(project_id: ProjectPath, caller: Downloader, system: SystemPart) -> StreamingResponse:
     """Every labelled image as `<class>/<id>_<filename>`, as torchvision's ImageFolder reads it; `labels.csv`; and
     `models.json`, which lists every model with its metrics."""
     body = Exporter(system.database, system.store).zip(ProjectId(project_id))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
-from services.api.auth import Manager, Reader
+from services.api.auth import Manager, Reader, Reviewer
 from services.api.parts import (
     BIGGEST_ID,
     CursorQuery,
@@ -75,7 +75,7 @@ def list_flags(
 
 
 @router.post("/flags/{flag_id}/resolve", status_code=204, summary="A flag was seen to", responses=errors(404))
-def resolve_flag(project_id: ProjectPath, flag_id: FlagPath, caller: Manager, system: SystemPart) -> None:
+def resolve_flag(project_id: ProjectPath, flag_id: FlagPath, caller: Reviewer, system: SystemPart) -> None:
     """Once more changes nothing."""
     with system.database.transaction() as tx:
         flags.resolve(tx, ProjectId(project_id), FlagId(flag_id), caller.actor)

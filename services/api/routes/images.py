@@ -8,7 +8,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from services.api.auth import Reader
+from services.api.auth import Browser
 from services.api.parts import (
     CursorQuery,
     ImagePath,
@@ -41,7 +41,7 @@ _PNG = b"\x89PNG"
 @router.get("", summary="List images", responses=errors(404))
 def list_images(
     project_id: ProjectPath,
-    caller: Reader,
+    caller: Browser,
     system: SystemPart,
     state: StateQuery = None,
     split: SplitFilter = None,
@@ -58,7 +58,7 @@ def list_images(
 
 
 @router.get("/{image_id}", summary="Look at an image", responses=errors(404))
-def get_image(project_id: ProjectPath, image_id: ImagePath, caller: Reader, system: SystemPart) -> ImageDetail:
+def get_image(project_id: ProjectPath, image_id: ImagePath, caller: Browser, system: SystemPart) -> ImageDetail:
     """What is known of it, with its label if it has one."""
     with system.database.transaction() as tx:
         image = images.get(tx, ProjectId(project_id), ImageId(image_id))
@@ -80,7 +80,7 @@ _FILE: dict[int | str, dict[str, Any]] = {
 def get_content(
     project_id: ProjectPath,
     image_id: ImagePath,
-    caller: Reader,
+    caller: Browser,
     system: SystemPart,
     rendition: RenditionQuery = "original",
     if_none_match: IfNoneMatch = None,
@@ -120,7 +120,7 @@ def _rendition(store: Store, image: Image, headers: dict[str, str]) -> Response:
     responses=errors(404, 409) | {202: {"model": PendingOut, "description": "Not scored yet: ask again."}},
 )
 def get_prediction(
-    project_id: ProjectPath, image_id: ImagePath, caller: Reader, system: SystemPart
+    project_id: ProjectPath, image_id: ImagePath, caller: Browser, system: SystemPart
 ) -> PredictionOut | JSONResponse:
     """The probabilities that the newest model gives it.
 

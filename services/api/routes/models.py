@@ -18,6 +18,7 @@ from shared.db.pool import Tx
 from shared.db.rounds import CurvePoint
 from shared.domain import CheckpointId, ProjectId
 from shared.errors import NotFound
+from shared.webhooks import EventType, emit
 
 router = APIRouter(prefix="/v1/projects/{project_id}/checkpoints", tags=["models"])
 CheckpointPath = Annotated[int, Path(ge=1, le=BIGGEST_ID, description="The checkpoint's id.", examples=[3])]
@@ -93,6 +94,7 @@ def promote(project_id: ProjectPath, checkpoint_id: CheckpointPath, caller: Mana
         project = projects.lock(tx, ProjectId(project_id))
         model = rows.promote(tx, project.id, CheckpointId(checkpoint_id))
         events.record(tx, project.id, caller.actor, "model.promoted", {"checkpoint": model.id})
+        emit(tx, project.id, EventType.MODEL_PROMOTED, {"checkpoint_id": model.id})
     return InUseOut(checkpoint_id=model.id)
 
 

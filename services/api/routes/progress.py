@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from services.api.auth import Manager, Reader
+from services.api.auth import Auditor, Manager, Reader
 from services.api.parts import CursorQuery, JobPath, LimitQuery, ProjectPath, SystemPart, decode_cursor, encode_cursor
 from services.api.problems import errors
 from services.api.schemas.progress import (
@@ -97,7 +97,7 @@ def cancel_job(project_id: ProjectPath, job_id: JobPath, caller: Manager, system
 
 @router.get("/events", summary="Who did what", responses=errors(404))
 def list_events(
-    project_id: ProjectPath, caller: Reader, system: SystemPart, cursor: CursorQuery = None, limit: LimitQuery = 50
+    project_id: ProjectPath, caller: Auditor, system: SystemPart, cursor: CursorQuery = None, limit: LimitQuery = 50
 ) -> EventPage:
     """The project's audit log, the newest first."""
     before = decode_cursor(cursor)

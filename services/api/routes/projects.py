@@ -8,10 +8,11 @@ from services.api.auth import AnyManager, AnyReader, Manager, Reader
 from services.api.parts import CursorQuery, LimitQuery, ProjectPath, SystemPart, decode_cursor, encode_cursor
 from services.api.problems import errors
 from services.api.schemas.projects import NewProject, ProjectChange, ProjectOut, ProjectPage, ProjectSummary
+from shared.access import Permission
 from shared.configuring import changed_settings, new_settings
 from shared.db import events, images, projects
 from shared.domain import ProjectId, ProjectState
-from shared.errors import Conflict, Forbidden
+from shared.errors import Conflict
 
 router = APIRouter(prefix="/v1/projects", tags=["projects"])
 
@@ -19,8 +20,6 @@ router = APIRouter(prefix="/v1/projects", tags=["projects"])
 @router.post("", status_code=201, summary="Create a project", responses=errors(409))
 def create_project(body: NewProject, response: Response, caller: AnyManager, system: SystemPart) -> ProjectOut:
     """A project in the state `draft`. Names are unique, so a request repeated by mistake makes no second one (409)."""
-    if caller.key.project_id is not None:
-        raise Forbidden("this key is limited to one project and can't create another")
     settings = new_settings(body.settings)
     with system.database.transaction() as tx:
         try:
@@ -40,7 +39,7 @@ def list_projects(
     """In order of id. A key limited to one project sees that one only."""
     after = decode_cursor(cursor) or 0
     with system.database.transaction() as tx:
-        found = projects.page(tx, after=after, limit=limit + 1, only=caller.key.project_id)
+        found = projects.page(tx, after=after, limit=limit + 1, only=caller.reach(Permission.SEE))
     more = encode_cursor(found[limit - 1].id) if len(found) > limit else None
     return ProjectPage(items=[ProjectSummary.of(p) for p in found[:limit]], next_cursor=more)
 

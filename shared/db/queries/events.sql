@@ -11,6 +11,7 @@ SELECT * FROM events WHERE project_id = %(project_id)s AND id < %(before)s ORDER
 SELECT * FROM events
 WHERE id < %(before)s
   AND (%(project_id)s::bigint IS NULL OR project_id = %(project_id)s::bigint)
+  AND (%(only)s::bigint[] IS NULL OR project_id = ANY (%(only)s::bigint[]))
   AND (%(actor)s::text IS NULL OR actor = %(actor)s::text)
   AND (%(kind)s::text IS NULL OR kind = %(kind)s::text)
   AND (%(since)s::timestamptz IS NULL OR at >= %(since)s::timestamptz)

@@ -20,7 +20,7 @@ UPDATE projects SET stream = %(stream)s::jsonb WHERE id = %(id)s;
 
 -- name: list_projects
 SELECT * FROM projects
-WHERE id > %(after)s AND (%(only)s::bigint IS NULL OR id = %(only)s::bigint)
+WHERE id > %(after)s AND (%(only)s::bigint[] IS NULL OR id = ANY (%(only)s::bigint[]))
 ORDER BY id LIMIT %(limit)s;
 
 -- name: list_running
