@@ -196,9 +196,7 @@ def test_without_a_model_all_images_ask(visit: Visit, learning: World, model: Fi
     expect(page.locator("#counts")).to_contain_text("2 by you, 0 waiting")
 
 
-def test_everybody_can_label_quickly(
-    visit: Visit, world: World, model: Fitted, picture_of: Callable[[Page, str], Path]
-) -> None:
+def test_everybody_can_label_quickly(visit: Visit, world: World, model: Fitted) -> None:
     looks = {
         "light": {},
         "dark": {"color_scheme": "dark"},
@@ -215,4 +213,3 @@ def test_everybody_can_label_quickly(
             wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
             assert wider <= 0, f"{name} is {wider} pixels wider than the screen"
             assert_usable(page)
-            picture_of(page, f"quick-{name}.png")

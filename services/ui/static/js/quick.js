@@ -50,8 +50,10 @@ function draw() {
   });
   for (const item of items) drawTile(item);
   const ids = items.filter((item) => item.id && item.state !== "refused").map((item) => item.id);
-  byId("ids").value = ids.join(",");
-  show(byId("take-along"), ids.length > 0);
+  if (byId("take-along")) {
+    byId("ids").value = ids.join(",");
+    show(byId("take-along"), ids.length > 0);
+  }
   drawQuestion(current());
 }
 
@@ -224,6 +226,9 @@ addEventListener("paste", (event) => {
 for (const button of document.querySelectorAll("[data-class]")) {
   button.addEventListener("click", () => answer(Number(button.dataset.class)));
 }
+byId("picture").addEventListener("load", ({ target }) => {
+  target.classList.toggle("pixels", target.naturalWidth <= 64 && target.naturalHeight <= 64);
+});
 byId("agree").addEventListener("click", agree);
 byId("later").addEventListener("click", later);
 byId("undo").addEventListener("click", undo);
