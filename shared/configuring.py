@@ -199,6 +199,10 @@ class Settings(BaseModel):
             description="Whether annotators may reveal the model's suggestion. It sways them; who saw it is recorded."
         ),
     ] = _DEFAULTS.suggestions
+    map_each_round: Annotated[
+        bool,
+        Field(description="Whether a map of the pool is drawn with every round's model; else when it is asked for."),
+    ] = _DEFAULTS.map_each_round
 
     overlap: Annotated[int, Field(ge=1, le=100, description="People that each image is asked of.")] = _DEFAULTS.overlap
     agreement: Annotated[

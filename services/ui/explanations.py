@@ -45,7 +45,7 @@ GROUPS = (
         key="people",
         title=N_("People"),
         about=N_("How labelling works for those who do it."),
-        names=("lease_seconds", "suggestions", "label_price", "currency"),
+        names=("lease_seconds", "suggestions", "map_each_round", "label_price", "currency"),
     ),
     Group(
         key="quality",
@@ -169,6 +169,10 @@ WORDS: Mapping[str, tuple[str, str]] = {
     ),
     "label_price": (N_("Price of an answer"), N_("What a person's answer costs. The overview then shows the cost.")),
     "currency": (N_("Currency"), N_("Three letters, such as EUR, USD, GBP.")),
+    "map_each_round": (
+        N_("A map with every round"),
+        N_("Draw the map anew whenever a model has looked at the pool. Off: when somebody asks for it on its page."),
+    ),
     "train_mode": (
         N_("Training"),
         N_("scratch: from nothing, needs no download. finetune: from weights trained on other photos. "

@@ -24,6 +24,8 @@ PROJECT = (
     Place(key="label", path="/label", name=N_("Label"), needs=Permission.LABEL),
     Place(key="grid", path="/grid", name=N_("Grid"), needs=Permission.LABEL),
     Place(key="review", path="/review", name=N_("Review"), needs=Permission.REVIEW),
+    Place(key="quick", path="/quick", name=N_("Quick label"), needs=Permission.INGEST),
+    Place(key="map", path="/map", name=N_("Map"), needs=Permission.REVIEW),
     Place(key="images", path="/images", name=N_("Images"), needs=Permission.BROWSE),
     Place(key="flags", path="/flags", name=N_("Flags"), needs=Permission.REVIEW),
     Place(key="quality", path="/quality", name=N_("Quality"), needs=Permission.WATCH),

@@ -170,6 +170,7 @@ _SENTENCES: Mapping[str, Callable[[Data, Names], str]] = {
     "labels.corrected": _corrected,
     "labels.kept": _images("looked at %s label again and kept it", "looked at %s labels again and kept them"),
     "labels.review_undone": _images("took back a review of %s image", "took back a review of %s images"),
+    "labels.filed": _images("filed %s image as the model says", "filed %s images as the model says"),
     "labels.removed": _images("removed the label of %s image", "removed the labels of %s images"),
     "data.exported": lambda data, names: _("downloaded the labels as %s") % str(data["form"]).upper(),
     "task.skipped": _skipped,
@@ -187,6 +188,7 @@ _SENTENCES: Mapping[str, Callable[[Data, Names], str]] = {
         _("paused user %s: %s; %s images are asked of others") % (data["user"], data["reason"], f"{data['images']:,}")
     ),
     "image.flagged": lambda data, names: _("flagged image %s") % data["image"],
+    "map.asked": lambda data, names: _("had a map of the pool drawn"),
     "model.promoted": lambda data, names: _("put model %s to use") % data["checkpoint"],
     "model.rolled_back": _rolled_back,
     "model.downloaded": lambda data, names: _("downloaded model %s") % data["checkpoint"],
