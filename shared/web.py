@@ -26,6 +26,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from shared.db import events
 from shared.errors import (
     Conflict,
     Forbidden,
@@ -169,6 +170,8 @@ class RequestContext:
             return
         name = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = name
+        # The server has put the address there that a proxy tells, if it trusts that proxy (FORWARDED_ALLOW_IPS).
+        events.ADDRESS.set(scope["client"][0] if scope.get("client") else None)
         with structlog.contextvars.bound_contextvars(request_id=name, trace_id=name):
             await self._serve(scope, receive, send, name)
 

@@ -9,6 +9,7 @@ from fastapi.routing import APIRoute
 
 from services.api import problems
 from services.api.routes import (
+    audit,
     exports,
     guidelines,
     images,
@@ -71,7 +72,8 @@ def create_app(system: System, settings: ApiSettings) -> FastAPI:
     # A gate of its own, so that nobody who waits for an answer waits for a long upload.
     app.state.predict_gate = Gate(receiving=predictions.RECEIVING, threads=predictions.THREADS)
     web.install(app, service="api", ready=system.check, collectors=[DatabaseGauges(system.database)])
-    for family in (projects, images, uploads, labels, guidelines, progress, models, predictions, exports, webhooks):
+    families = (projects, images, uploads, labels, guidelines, progress, audit, models, predictions, exports, webhooks)
+    for family in families:
         app.include_router(family.router)
     problems.describe(app)
     return app

@@ -20,7 +20,7 @@ from shared.learning.config import LearnConfig
 from shared.metrics import TRAINING_ACCURACY, TRAINING_EPOCH, TRAINING_LOSS, TRAININGS_DIVERGED
 from shared.rounds import Rounds, TrainedModel
 from shared.settings import TrainerSettings
-from shared.store.base import Store, checkpoint_prefix, training_prefix
+from shared.store.base import OPINIONS, Store, checkpoint_prefix, training_prefix
 from shared.telemetry import logger
 from shared.worker import JobContext, Publish, Stopped
 
@@ -77,6 +77,7 @@ class TrainHandler:
             )
             trained = self._train(job, order, material, context)
             self._store.put_bytes(key + "model.safetensors", (folder / "model.safetensors").read_bytes())
+            self._store.put_bytes(key + OPINIONS, (folder / OPINIONS).read_bytes())
             manifest = (folder / "checkpoint.json").read_bytes()
             self._store.put_bytes(key + "checkpoint.json", manifest, "application/json")
         model = TrainedModel(

@@ -11,7 +11,7 @@ from types import FrameType
 import uvicorn
 
 from services.ui.app import create_app
-from shared.settings import UiSettings
+from shared.settings import OidcSettings, UiSettings
 from shared.system import from_environment
 
 _DRAIN_S = 5
@@ -31,7 +31,7 @@ class _Server(uvicorn.Server):
 
 def main() -> None:
     system, settings = from_environment("ui"), UiSettings()
-    app = create_app(system, settings)
+    app = create_app(system, settings, OidcSettings())
     config = uvicorn.Config(
         app,
         host=settings.host,

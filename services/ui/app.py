@@ -8,6 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from services.ui import (
     activity,
+    adjudication,
     assets,
     beginning,
     browsing,
@@ -19,24 +20,35 @@ from services.ui import (
     looking,
     models,
     navigation,
+    oidc,
     operations,
     pages,
+    people,
+    people_account,
+    people_invitations,
+    people_keys,
+    people_system,
     permits,
     projects,
+    review,
+    review_calls,
     sign_in,
     webhooks,
     wording,
     workplace,
 )
 from services.ui.failures import show_as_pages
+from services.ui.form_tokens import FormField, FormTokens
+from services.ui.oidc_provider import Provider
 from services.ui.parts import Parts
 from services.ui.security import SameOrigin, SecurityHeaders
-from services.ui.sessions import NotSignedIn, ask_to_sign_in
+from services.ui.sessions import NotSignedIn, ask_to_sign_in, cookie_name
 from services.ui.standing import Standings
+from services.ui.throttle import Throttle
 from services.ui.words import TRANSLATIONS
 from shared import web
 from shared.intake.receiving import Receiver
-from shared.settings import UiSettings
+from shared.settings import OidcSettings, UiSettings
 from shared.system import System
 
 _PAGES = (
@@ -47,21 +59,33 @@ _PAGES = (
     models,
     browsing,
     images,
+    review,
+    review_calls,
     labelling,
     looking,
     grid,
     projects,
     activity,
+    adjudication,
     operations,
     webhooks,
+    people,
+    people_system,
+    people_invitations,
+    people_account,
+    people_keys,
+    oidc,
     configuration,
     data,
     assets,
 )
 
 
-def create_app(system: System, settings: UiSettings) -> FastAPI:
-    """The app, ready to be served. The caller keeps ``system`` open for as long as it is."""
+def create_app(system: System, settings: UiSettings, identity: OidcSettings | None = None) -> FastAPI:
+    """The app, ready to be served. The caller keeps ``system`` open for as long as it is.
+
+    ``identity``: the identity provider through which people may sign in, too.
+    """
     app = FastAPI(title="Winnow: labelling", docs_url=None, redoc_url=None)
     static = f"/static/{assets.version(assets.STATIC)}"
     app.state.parts = Parts(
@@ -69,6 +93,8 @@ def create_app(system: System, settings: UiSettings) -> FastAPI:
         settings=settings,
         templates=_templates(static),
         standings=Standings(system.database),
+        throttle=Throttle(system.database),
+        provider=Provider(identity) if identity is not None and identity.issuer else None,
         receiver=Receiver(
             system,
             max_file_bytes=settings.max_file_bytes,
@@ -80,6 +106,7 @@ def create_app(system: System, settings: UiSettings) -> FastAPI:
         app.include_router(module.router)
     app.mount(static, assets.KeptFiles(directory=assets.STATIC))
     # The last one added is the outermost: a refusal, too, is logged and gets the headers.
+    app.add_middleware(FormTokens, cookie=cookie_name(settings))
     app.add_middleware(SameOrigin)
     web.install(app, service="ui", ready=system.check)
     app.add_middleware(SecurityHeaders)
@@ -91,7 +118,7 @@ def create_app(system: System, settings: UiSettings) -> FastAPI:
 def _templates(static: str) -> Jinja2Templates:
     environment = Environment(
         loader=FileSystemLoader(assets.TEMPLATES),
-        extensions=["jinja2.ext.i18n"],
+        extensions=["jinja2.ext.i18n", FormField],
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

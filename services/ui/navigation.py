@@ -23,15 +23,20 @@ PROJECT = (
     Place(key="overview", path="", name=N_("Overview"), needs=Permission.WATCH),
     Place(key="label", path="/label", name=N_("Label"), needs=Permission.LABEL),
     Place(key="grid", path="/grid", name=N_("Grid"), needs=Permission.LABEL),
+    Place(key="review", path="/review", name=N_("Review"), needs=Permission.REVIEW),
     Place(key="images", path="/images", name=N_("Images"), needs=Permission.BROWSE),
     Place(key="flags", path="/flags", name=N_("Flags"), needs=Permission.REVIEW),
     Place(key="data", path="/data", name=N_("Data"), needs=Permission.MANAGE),
+    Place(key="people", path="/people", name=N_("People"), needs=Permission.STAFF),
+    Place(key="keys", path="/keys", name=N_("Keys"), needs=Permission.STAFF),
     Place(key="settings", path="/settings", name=N_("Settings"), needs=Permission.MANAGE),
     Place(key="activity", path="/activity", name=N_("Activity"), needs=Permission.AUDIT),
 )
 SYSTEM = (
     Place(key="projects", path="/", name=N_("Projects")),
     Place(key="activity", path="/activity", name=N_("Activity"), needs=Permission.AUDIT),
+    Place(key="people", path="/people", name=N_("People"), needs=Permission.ADMINISTER),
+    Place(key="keys", path="/keys", name=N_("Keys"), needs=Permission.ADMINISTER),
     Place(key="webhooks", path="/webhooks", name=N_("Webhooks"), needs=Permission.MANAGE),
     Place(key="system", path="/system", name=N_("System"), needs=Permission.OPERATE),
 )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Path, Request
 from fastapi.templating import Jinja2Templates
 
+from services.ui.oidc_provider import Provider
 from services.ui.standing import Standings
 from services.ui.throttle import Throttle
 from shared.intake.receiving import Receiver
@@ -22,7 +23,9 @@ class Parts:
     templates: Jinja2Templates
     standings: Standings
     receiver: Receiver
-    throttle: Throttle = field(default_factory=Throttle)
+    throttle: Throttle
+    provider: Provider | None = None
+    """Through which people may sign in, too."""
 
 
 def _parts(request: Request) -> Parts:

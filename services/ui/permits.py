@@ -12,8 +12,9 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
+from services.ui.form_tokens import FIELD, token_of
 from services.ui.parts import ProjectPath
-from services.ui.sessions import SignedInAs
+from services.ui.sessions import SignedInAs, session_token
 from shared.access import Permission, Principal, permits, reach, require
 from shared.domain import ProjectId, User
 from shared.errors import Forbidden
@@ -81,7 +82,8 @@ def for_templates(request: Request) -> dict[str, Any]:
     def may_anywhere(permission: str) -> bool:
         return reach(who, Permission(permission)) != frozenset()
 
-    return {"may": may, "may_anywhere": may_anywhere}
+    token = session_token(request, request.app.state.parts.settings)
+    return {"may": may, "may_anywhere": may_anywhere, f"{FIELD}_token": token_of(token)}
 
 
 def _user(who: Principal) -> User:

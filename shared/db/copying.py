@@ -23,9 +23,10 @@ TABLES = (
     "annotations", "labels", "gold", "jobs", "events", "class_examples", "passes", "flags", "imports",
     "memberships", "invitations",
     "webhook_endpoints", "webhook_secrets", "webhook_messages", "webhook_attempts",
+    "reviews",
 )  # fmt: skip
 """What is copied, each table after those that it refers to. A table that a snapshot's version had not is left out."""
-LEFT_OUT = ("sessions", "schema_migrations")
+LEFT_OUT = ("sessions", "sign_in_failures", "schema_migrations")
 """People sign in again after a restore; the migrations are run, not copied."""
 FUNCTIONS = ("add_first_user", "events_are_append_only")
 LOCK_WAIT_S = 600

@@ -5,7 +5,8 @@
  * lost connection loses any. It is sent in order, one request at a time. Sending something twice is harmless, since the
  * service knows it by its idempotency key.
  *
- * An entry has a `kind`: `answer`, `answers` (many at once), `skip`, `flag`, or `change` (of an answer given before).
+ * An entry has a `kind`: `answer`, `answers` (many at once), `skip`, `flag`, `change` (of an answer given before),
+ * `review` (what a reviewer says of many images), or `decision` (on an image about which people differ).
  */
 
 import { afterPaint } from "./dom.js";
@@ -20,7 +21,7 @@ export function newKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-const answersIn = (entry) => (entry.kind === "answers" ? entry.answers.length : 1);
+const answersIn = (entry) => (entry.answers ?? entry.verdicts ?? [entry]).length;
 
 export class Outbox {
   /**
@@ -149,6 +150,10 @@ export class Outbox {
         return post(`${this.base}/annotations/${entry.annotation_id}/change`, { class_id }, key);
       case "answers":
         return post(`${this.base}/answers`, { answers: entry.answers });
+      case "decision":
+        return post(`${this.base}/adjudication/${entry.question_id}`, { class_id, duration_ms }, key);
+      case "review":
+        return post(`${this.base}/review/verdicts`, { verdicts: entry.verdicts }, key);
       default:
         return post(`${task}/annotation`, { fence, class_id, duration_ms }, key);
     }
