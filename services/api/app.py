@@ -20,6 +20,7 @@ from services.api.routes import (
     projects,
     quality,
     uploads,
+    webhooks,
 )
 from shared import web
 from shared.gauges import DatabaseGauges
@@ -45,6 +46,7 @@ _TAGS = [
     {"name": "predictions", "description": "What a model says of pictures, the project's or others."},
     {"name": "quality", "description": "How good people are, and what several answers come to."},
     {"name": "exports", "description": "Everything, to take along."},
+    {"name": "webhooks", "description": "Being told of what happens, by requests to an address of yours."},
 ]
 
 
@@ -84,6 +86,7 @@ def create_app(system: System, settings: ApiSettings) -> FastAPI:
         predictions,
         quality,
         exports,
+        webhooks,
     ):
         app.include_router(family.router)
     problems.describe(app)

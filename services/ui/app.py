@@ -39,6 +39,7 @@ from services.ui import (
     review,
     review_calls,
     sign_in,
+    webhooks,
     wording,
     workplace,
 )
@@ -80,6 +81,7 @@ _PAGES = (
     adjudication,
     quality,
     operations,
+    webhooks,
     people,
     people_system,
     people_invitations,

@@ -41,5 +41,6 @@ SYSTEM = (
     Place(key="activity", path="/activity", name=N_("Activity"), needs=Permission.AUDIT),
     Place(key="people", path="/people", name=N_("People"), needs=Permission.ADMINISTER),
     Place(key="keys", path="/keys", name=N_("Keys"), needs=Permission.ADMINISTER),
+    Place(key="webhooks", path="/webhooks", name=N_("Webhooks"), needs=Permission.MANAGE),
     Place(key="system", path="/system", name=N_("System"), needs=Permission.OPERATE),
 )

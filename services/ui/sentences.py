@@ -139,6 +139,14 @@ def _rolled_back(data: Data, names: Names) -> str:
     return _("took model %s out of use") % str(data["from"])
 
 
+def _changed(data: Data) -> str:
+    """Of a webhook."""
+    told = {key: value for key, value in data.items() if key != "webhook"}
+    return ", ".join(
+        f"{key} = {', '.join(value) if isinstance(value, list) else _plain(value)}" for key, value in told.items()
+    )
+
+
 def _invited(data: Data, names: Names) -> str:
     text = _("invited somebody as %s") % (data.get("role") or (_("admin") if data.get("admin") else _("user")))
     return text + (f" ({data['note']})" if data.get("note") else "")
@@ -196,6 +204,15 @@ _SENTENCES: Mapping[str, Callable[[Data, Names], str]] = {
     "job.cancelled": lambda data, names: _("cancelled the %s job %s") % (data["kind"], data["job"]),
     "backup.done": lambda data, names: _("made the backup %s") % data["snapshot"],
     "backup.restored": lambda data, names: _("restored the backup %s") % data["snapshot"],
+    "webhook.created": lambda data, names: _("made webhook %s, to %s") % (data["webhook"], data["url"]),
+    "webhook.changed": lambda data, names: _("changed webhook %s: %s") % (data["webhook"], _changed(data)),
+    "webhook.rotated": lambda data, names: _("gave webhook %s a new secret") % data["webhook"],
+    "webhook.deleted": lambda data, names: _("deleted webhook %s, to %s") % (data["webhook"], data["url"]),
+    "webhook.pinged": lambda data, names: _("sent a test message to webhook %s") % data["webhook"],
+    "webhook.redelivered": lambda data, names: (
+        _("had delivery %s of webhook %s made again") % (data["delivery"], data["webhook"])
+    ),
+    "webhook.disabled": lambda data, names: _("switched webhook %s off: %s") % (data["webhook"], data["reason"]),
     "user.added": lambda data, names: (
         (_("added the vendor %s") if data.get("vendor") else _("added the user %s")) % data["username"]
     ),
