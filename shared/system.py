@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 
 from shared import metrics, telemetry
+from shared.adjudication import Adjudication
 from shared.bus.base import Bus
 from shared.bus.factory import open_bus
 from shared.curation import Curation
@@ -15,6 +16,7 @@ from shared.errors import Retryable
 from shared.jobs import Ledger
 from shared.labelling import Labelling
 from shared.retention import Retention
+from shared.reviewing import Reviewing
 from shared.rounds import Rounds
 from shared.settings import (
     BusSettings,
@@ -46,6 +48,8 @@ class System:
     labelling: Labelling
     vendors: Vendors
     curation: Curation
+    reviewing: Reviewing
+    adjudication: Adjudication
     retention: Retention
     webhooks: Webhooks
 
@@ -98,6 +102,8 @@ def joined(
         labelling=labelling,
         vendors=Vendors(ledger, labelling),
         curation=Curation(ledger, rounds),
+        reviewing=Reviewing(ledger, rounds),
+        adjudication=Adjudication(ledger),
         retention=Retention(database, store, retention or RetentionSettings()),
         webhooks=Webhooks(database, Guard(webhooks or WebhookSettings())),
     )

@@ -12,6 +12,7 @@ from services.api import problems
 from services.api.idempotency import Idempotency
 from services.api.limits import RateLimit
 from services.api.routes import (
+    audit,
     batches,
     exports,
     guidelines,
@@ -22,6 +23,7 @@ from services.api.routes import (
     predictions,
     progress,
     projects,
+    quality,
     uploads,
     vendors,
     webhooks,
@@ -57,6 +59,7 @@ _TAGS = [
     },
     {"name": "vendors", "description": "What a vendor does, with a key of its own: lease tasks, answer them in bulk."},
     {"name": "operations", "description": "How work goes that was begun and answered with 202."},
+    {"name": "quality", "description": "How good people are, and what several answers come to."},
     {"name": "exports", "description": "Everything, to take along."},
     {"name": "webhooks", "description": "Being told of what happens, by requests to an address of yours."},
 ]
@@ -93,7 +96,20 @@ def create_app(system: System, settings: ApiSettings) -> FastAPI:
     app.add_middleware(GZipMiddleware, COMPRESSED_FROM, 5, exclude_content_types=_NOT_COMPRESSED)
     app.add_middleware(RateLimit, quota=settings.requests_per_minute, window_s=60)
     web.install(app, service="api", ready=system.check, collectors=[DatabaseGauges(system.database)])
-    for family in (projects, images, uploads, labels, guidelines, progress, models, predictions, exports, webhooks):
+    for family in (
+        projects,
+        images,
+        uploads,
+        labels,
+        guidelines,
+        progress,
+        audit,
+        models,
+        predictions,
+        quality,
+        exports,
+        webhooks,
+    ):
         app.include_router(family.router)
     for router in (batches.vendors_router, batches.router, vendors.router, operations.router):
         app.include_router(router)

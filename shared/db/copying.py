@@ -22,10 +22,10 @@ TABLES = (
     "projects", "classes", "users", "api_keys", "shards", "images", "rounds", "checkpoints", "questions", "jobs",
     "batches", "tasks", "annotations", "labels", "gold", "events", "class_examples", "passes", "flags", "imports",
     "memberships", "invitations", "batch_leases", "batch_verdicts", "webhook_endpoints", "webhook_secrets",
-    "webhook_messages", "webhook_attempts",
+    "webhook_messages", "webhook_attempts", "reviews",
 )  # fmt: skip
 """What is copied, each table after those that it refers to. A table that a snapshot's version had not is left out."""
-LEFT_OUT = ("sessions", "idempotent_requests", "schema_migrations")
+LEFT_OUT = ("sessions", "sign_in_failures", "idempotent_requests", "schema_migrations")
 """People sign in again after a restore, and requests sent again are done again; migrations are run, not copied."""
 FUNCTIONS = ("add_annotator", "add_first_user", "events_are_append_only")
 LOCK_WAIT_S = 600

@@ -95,8 +95,12 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "batch_verdicts": "SELECT, INSERT, UPDATE",
         "gold": "SELECT, INSERT, UPDATE, DELETE",
         "flags": "SELECT, INSERT, UPDATE",
-        "users": "SELECT, UPDATE (password_hash)",
-        "sessions": "SELECT, INSERT, DELETE",
+        # Those who are invited, and vendors; a key is never changed but revoked.
+        "users": "SELECT, INSERT, UPDATE (password_hash, is_admin, disabled, oidc_subject)",
+        "sessions": "SELECT, INSERT, DELETE, UPDATE (last_seen_at)",
+        "sign_in_failures": "SELECT, INSERT, DELETE",
+        "api_keys": "SELECT, INSERT, UPDATE (revoked_at)",
+        "reviews": "SELECT, INSERT, UPDATE",
         "memberships": "SELECT, INSERT, UPDATE, DELETE",
         "invitations": "SELECT, INSERT, UPDATE",
         "webhook_endpoints": "SELECT, INSERT, UPDATE, DELETE",
@@ -104,7 +108,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "webhook_messages": "SELECT, INSERT, UPDATE",
         "webhook_attempts": READ,
     },
-    "trainer": _SWEEPS,
+    "trainer": {**_SWEEPS, "labels": "SELECT, INSERT, UPDATE"},  # by consensus
     "scorer": {**_SWEEPS, "labels": "SELECT, INSERT, UPDATE, DELETE"},  # the model's
 }
 

@@ -77,7 +77,7 @@ class Expired:
 
 
 def task_of(row: Row) -> Task:
-    """The record of a whole row of tasks."""
+    """Of a row of ``tasks``."""
     return Task(
         id=row["id"],
         project_id=row["project_id"],
@@ -361,4 +361,10 @@ def any_live_in_batches(tx: Tx, project_id: ProjectId) -> bool:
 def answered_by(tx: Tx, project_id: ProjectId, user_id: UserId) -> int:
     """How many of this annotator's answers stand."""
     row = tx.one(_Q["user_count"], {"project_id": project_id, "user_id": user_id})
+    return int(row["answered"]) if row else 0
+
+
+def answered_since(tx: Tx, project_id: ProjectId, since: datetime) -> int:
+    """Everybody's answers since then that stand."""
+    row = tx.one(_Q["answered_since"], {"project_id": project_id, "since": since})
     return int(row["answered"]) if row else 0

@@ -37,7 +37,8 @@ def from_row(row: Row) -> User:
     )
 
 
-def _key(row: Row) -> ApiKey:
+def key_from_row(row: Row) -> ApiKey:
+    """A key of a row of ``api_keys``."""
     return ApiKey(
         id=row["id"],
         name=row["name"],
@@ -76,13 +77,14 @@ def vendor_name(name: str) -> str:
     return f"vendor.{plain}"
 
 
-def add_vendor(tx: Tx, name: str) -> UserId:
+def vendor_named(tx: Tx, name: str) -> UserId:
     """The vendor of that name, made if there is none. Raises ``Invalid`` for a name that can't be one."""
-    params = {"username": vendor_name(name), "display_name": name}
-    row = tx.one(_Q["add_vendor"], params) or tx.one(_Q["by_username"], params)
-    assert row is not None  # it was there, or is there now
+    username = vendor_name(name)
+    row = tx.one(_Q["by_username"], {"username": username})
+    if row is None:
+        return add_vendor(tx, username, name).id
     if row["kind"] != UserKind.VENDOR.value:
-        raise Conflict(f"{params['username']} is somebody who signs in, and no vendor")
+        raise Conflict(f"{username} is somebody who signs in, and no vendor")
     return UserId(row["id"])
 
 
@@ -114,10 +116,64 @@ def set_password(tx: Tx, username: str, password_hash: str) -> None:
         raise NotFound(f"there is no user {username}")
 
 
-def open_session(tx: Tx, user_id: UserId, token_sha256: bytes, *, hours: int) -> None:
-    """Sessions that ran out are removed on the way."""
+def get(tx: Tx, user_id: UserId) -> User:
+    """Raises ``NotFound``."""
+    row = tx.one(_Q["get"], {"id": user_id})
+    if row is None:
+        raise NotFound(f"there is no user {user_id}")
+    return from_row(row)
+
+
+def everybody(tx: Tx, *, kind: UserKind | None = None) -> list[User]:
+    """Those who sign in, then vendors, each in order of their names; a vendor's people are left out."""
+    return [from_row(row) for row in tx.all(_Q["everybody"], {"kind": None if kind is None else kind.value})]
+
+
+def add_vendor(tx: Tx, username: str, display_name: str) -> User:
+    """A firm, which can't sign in and works through keys. Raises as ``add``."""
+    row = tx.one(_Q["insert_vendor"], {"username": username, "display_name": display_name})
+    assert row is not None  # INSERT ... RETURNING
+    return from_row(row)
+
+
+def set_admin(tx: Tx, user_id: UserId, admin: bool) -> None:
+    """Raises ``Conflict`` if nobody would be an admin any more."""
+    tx.one(_Q["lock_admins"])
+    tx.run(_Q["set_admin"], {"id": user_id, "admin": admin})
+    _require_an_admin(tx)
+
+
+def set_disabled(tx: Tx, user_id: UserId, disabled: bool) -> None:
+    """A disabled user is signed out, and keys that act as them are refused. Raises ``Conflict`` as ``set_admin``."""
+    tx.one(_Q["lock_admins"])
+    tx.run(_Q["set_disabled"], {"id": user_id, "disabled": disabled})
+    _require_an_admin(tx)
+
+
+def _require_an_admin(tx: Tx) -> None:
+    row = tx.one(_Q["any_admin"])
+    if not (row and row["found"]):
+        raise Conflict("nobody would be an admin any more: make somebody else one first")
+
+
+def by_subject(tx: Tx, subject: str) -> User | None:
+    """Who the identity provider calls ``subject``."""
+    row = tx.one(_Q["by_subject"], {"subject": subject})
+    return None if row is None else from_row(row)
+
+
+def set_subject(tx: Tx, user_id: UserId, subject: str) -> None:
+    """From now on the identity provider's ``subject`` signs in as this user."""
+    tx.run(_Q["set_subject"], {"id": user_id, "subject": subject})
+
+
+def open_session(
+    tx: Tx, user_id: UserId, token_sha256: bytes, *, hours: int, address: str | None = None, agent: str | None = None
+) -> None:
+    """Sessions that ran out are removed on the way. ``address`` and ``agent`` tell its owner which it is."""
     tx.run(_Q["delete_expired_sessions"])
-    tx.run(_Q["insert_session"], {"token_sha256": token_sha256, "user_id": user_id, "hours": hours})
+    params = {"token_sha256": token_sha256, "user_id": user_id, "hours": hours, "address": address}
+    tx.run(_Q["insert_session"], {**params, "agent": agent and agent[:300]})
 
 
 def user_of_session(tx: Tx, token_sha256: bytes) -> User | None:
@@ -162,7 +218,7 @@ def add_key(
         },
     )
     assert row is not None  # INSERT ... RETURNING
-    return _key(row)
+    return key_from_row(row)
 
 
 def key_by_digest(tx: Tx, key_sha256: bytes) -> ApiKey | None:
@@ -171,7 +227,7 @@ def key_by_digest(tx: Tx, key_sha256: bytes) -> ApiKey | None:
     if row is None:
         return None
     tx.run(_Q["touch_key"], {"id": row["id"]})
-    return _key(row)
+    return key_from_row(row)
 
 
 def revoke_key(tx: Tx, prefix: str) -> ApiKey:
@@ -179,8 +235,8 @@ def revoke_key(tx: Tx, prefix: str) -> ApiKey:
     row = tx.one(_Q["revoke_key"], {"prefix": prefix})
     if row is None:
         raise NotFound(f"there is no live key with the prefix {prefix}")
-    return _key(row)
+    return key_from_row(row)
 
 
 def keys(tx: Tx) -> list[ApiKey]:
-    return [_key(row) for row in tx.all(_Q["list_keys"])]
+    return [key_from_row(row) for row in tx.all(_Q["list_keys"])]

@@ -30,7 +30,7 @@ def vendor_key(system: System, name: str = "Acme", project: int | None = None) -
             key_sha256=key.sha256,
             scopes=[Scope.BATCH],
             project_id=None if project is None else ProjectId(project),
-            user_id=users.add_vendor(tx, name),
+            user_id=users.vendor_named(tx, name),
         )
     return key.secret
 

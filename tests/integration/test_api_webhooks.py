@@ -100,6 +100,11 @@ def test_after_a_rotation_the_new_secret_verifies(api: Api, there: Receiver) -> 
     assert api.client.post(f"/v1/webhooks/{new['id']}/rotate").status_code == 200
 
 
+def test_a_rotation_that_says_false_does_not_end_the_old_secret_at_once(api: Api) -> None:
+    new = made(api.client)
+    assert api.client.post(f"/v1/webhooks/{new['id']}/rotate", json={"keep_s": False}).status_code == 422
+
+
 def test_deleted_it_is_gone_with_its_deliveries(api: Api) -> None:
     path = f"/v1/webhooks/{made(api.client)['id']}"
     api.client.post(f"{path}/ping")

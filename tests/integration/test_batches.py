@@ -44,7 +44,7 @@ def world(system: System) -> World:
 
 def new_batch(world: World, *, opened: bool = True, **terms: object) -> Batch:
     with world.system.ledger.transaction() as tx:
-        vendor = users.add_vendor(tx, "Acme")
+        vendor = users.vendor_named(tx, "Acme")
         wanted = replace(Terms(name=f"b{terms}", size=10), **terms)  # type: ignore[arg-type]
         batch = batches.create(tx, world.id, vendor, wanted, "test")
         return batches.open_(tx, world.system.ledger, batch.id, "test") if opened else batch

@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 
 from services.api.parts import BIGGEST_ID
-from services.api.schemas.base import In, NextCursor, Out, printable
+from services.api.schemas.base import In, NextCursor, Out, Whole, YesNo, printable
 from shared.db.webhooks import Attempt, Endpoint, EventType, Message, MessageState
 from shared.webhooks.endpoints import KEEP_S, LONGEST_KEEP_S
 
@@ -30,7 +30,7 @@ class NewWebhook(In):
 
     url: Url
     types: Types
-    project_id: int | None = Field(default=None, ge=1, le=BIGGEST_ID)
+    project_id: Whole | None = Field(default=None, ge=1, le=BIGGEST_ID)
     description: Description = ""
 
 
@@ -42,13 +42,13 @@ class WebhookChange(In):
     url: Url | None = None
     types: Types | None = None
     description: Description | None = None
-    enabled: bool | None = Field(default=None, description="Enabled again, it begins anew.")
+    enabled: YesNo | None = Field(default=None, description="Enabled again, it begins anew.")
 
 
 class Rotation(In):
     model_config = ConfigDict(json_schema_extra={"examples": [{"keep_s": 86400}]})
 
-    keep_s: int = Field(
+    keep_s: Whole = Field(
         default=int(KEEP_S), ge=0, le=int(LONGEST_KEEP_S), description="For how long the old secret signs as well."
     )
 
