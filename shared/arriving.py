@@ -64,6 +64,6 @@ def take_in(tx: Tx, project: Project, round_id: RoundId, arrivals: Arrivals) -> 
         )
         for row in np.flatnonzero(asked).tolist()
     ]
-    opened = tasks.add(tx, project.id, round_id, new)
+    opened = tasks.add(tx, project.id, round_id, new, asked_of=project.settings.asked_of)
     log.info("stream.offered", project_id=project.id, seen=len(arrivals.ids), asked=opened, threshold=stands.threshold)
     return opened

@@ -98,7 +98,7 @@ def owed(tx: Tx, project: Project) -> int:
         return 0
     room = None
     if settings.label_budget is not None:
-        room = max(0, settings.label_budget - counts.human - tasks.count_kept(tx, project.id))
+        room = max(0, settings.label_budget - counts.answers - tasks.count_kept(tx, project.id))
     asked = model_labels.audits(tx, project.id, after=_after(project)).asked
     return autolabel.audits_wanted(counts.model, asked, settings.auto_label_audit, settings.batch_size, room)
 

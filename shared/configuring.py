@@ -200,6 +200,46 @@ class Settings(BaseModel):
         ),
     ] = _DEFAULTS.suggestions
 
+    overlap: Annotated[int, Field(ge=1, le=100, description="People that each image is asked of.")] = _DEFAULTS.overlap
+    agreement: Annotated[
+        bool,
+        Field(
+            description="Whether images on which people disagree are asked of more of them, one by one, until "
+            "`overlap` agree."
+        ),
+    ] = _DEFAULTS.agreement
+    overlap_max: Annotated[
+        int,
+        Field(ge=2, le=100, description="With `agreement`: people that an image is asked of at the very most."),
+    ] = _DEFAULTS.overlap_max
+    consensus: Annotated[
+        Literal["majority", "dawid_skene"],
+        Field(
+            description="How several answers make a label. `majority`: the answer of most, else a reviewer's. "
+            "`dawid_skene`: before each training, all answers are weighed anew by how well those who gave them agree "
+            "with the others; docs/quality.md describes it."
+        ),
+    ] = "majority"
+    gold_rate: Annotated[
+        float,
+        Field(ge=0, le=0.5, description="Share of the questions whose answer is known, mixed in unseen."),
+    ] = _DEFAULTS.gold_rate
+    quality_floor: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            lt=1,
+            description="Who is surely right on a smaller share of the questions with a known answer is paused, and "
+            "their labels are asked again. Null: nobody is paused.",
+        ),
+    ] = None
+    quality_golds: Annotated[
+        int, Field(ge=1, le=10_000, description="Answers to such questions before anybody is paused.")
+    ] = _DEFAULTS.quality_golds
+    weigh_labels: Annotated[
+        bool, Field(description="Whether labels count in training by how good those who gave them are.")
+    ] = _DEFAULTS.weigh_labels
+
 
 def new_settings(given: Settings) -> ProjectSettings:
     """Settings for a new project. Raises ``Invalid`` for values that don't go together."""
@@ -249,6 +289,11 @@ def _checked(settings: ProjectSettings) -> ProjectSettings:
     catalog.complete(settings.strategy, catalog.options_of(settings))
     if settings.cold_start not in catalog.cold_starts():
         raise Invalid(f"cold_start is {settings.cold_start!r}; it must be one of {', '.join(catalog.cold_starts())}")
+    if settings.agreement and not 1 < settings.overlap < settings.overlap_max:
+        raise Invalid(
+            f"with agreement, overlap must be at least 2 and overlap_max more than that; they are {settings.overlap} "
+            f"and {settings.overlap_max}"
+        )
     pack = settings.shard_size * settings.image_size**2 * settings.channels
     if pack > MAX_PACK_BYTES:
         raise Invalid(

@@ -64,9 +64,10 @@ class Curation:
         Raises ``Conflict`` for a project that was never started: nobody is asked anything yet.
         """
         with self._ledger.transaction() as tx:
-            if _locked(tx, project_id, chosen).state is ProjectState.DRAFT:
+            project = _locked(tx, project_id, chosen)
+            if project.state is ProjectState.DRAFT:
                 raise Conflict("nothing is asked before the project is started")
-            changed = rows.ask_again(tx, project_id, chosen)
+            changed = rows.ask_again(tx, project_id, chosen, project.settings.asked_of)
             _record(tx, project_id, user_id, "images.asked_again", changed)
         return changed
 

@@ -24,6 +24,7 @@ JobId = NewType("JobId", int)
 UserId = NewType("UserId", int)
 ApiKeyId = NewType("ApiKeyId", int)
 FlagId = NewType("FlagId", int)
+QuestionId = NewType("QuestionId", int)
 
 
 class ProjectState(StrEnum):
@@ -83,6 +84,10 @@ class TaskKind(StrEnum):
     """The model has labelled it already, and a person is asked without being told."""
     STREAM = "stream"
     """It arrived once there was a model, which is unsure of it."""
+    GOLD = "gold"
+    """The answer is known, and measures who gives it. Nobody is told, and it gives no label."""
+    ADJUDICATION = "adjudication"
+    """A reviewer decides where people disagreed."""
 
 
 class TaskState(StrEnum):
@@ -93,6 +98,24 @@ class TaskState(StrEnum):
     DONE = "done"
     SKIPPED = "skipped"
     SUPERSEDED = "superseded"
+
+
+class QuestionState(StrEnum):
+    """``asking`` and ``disagreed`` are live. ``resolved``: by its answers; ``adjudicated``: by a reviewer.
+    ``withdrawn``: replaced by a newer selection, or answered in another way."""
+
+    ASKING = "asking"
+    DISAGREED = "disagreed"
+    RESOLVED = "resolved"
+    ADJUDICATED = "adjudicated"
+    WITHDRAWN = "withdrawn"
+
+
+class QuestionKind(StrEnum):
+    """``second_opinion``: a reviewer wants another person's answer about an image that has a label."""
+
+    OVERLAP = "overlap"
+    SECOND_OPINION = "second_opinion"
 
 
 class PassOn(StrEnum):
@@ -168,6 +191,19 @@ class Role(StrEnum):
 
 MAX_JOB_ATTEMPTS = 5
 MAX_TASK_SKIPS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overlap:
+    """How many people an image is asked of: ``copies`` at once, and where ``most`` is more, one after another up to
+    that many until ``copies`` of them agree."""
+
+    copies: int = 1
+    most: int = 1
+
+    @property
+    def until_agreement(self) -> bool:
+        return self.most > self.copies
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,6 +288,28 @@ class ProjectSettings:
     lease_seconds: int = 600
     suggestions: bool = False
     """Whether annotators may ask what the model thinks of an image. Who has seen it answers as it does more often."""
+
+    overlap: int = 1
+    """People that each image is asked of."""
+    agreement: bool = False
+    """Whether images on which people disagree are asked of more, one by one, until ``overlap`` of them agree."""
+    overlap_max: int = 5
+    """With ``agreement``: people that an image is asked of at the very most, before a reviewer decides."""
+    consensus: str = "majority"
+    """``dawid_skene``: before each training, labels by several answers are weighed anew, all together."""
+    gold_rate: float = 0.0
+    """Share of the questions whose answer is known, mixed in unseen to measure people."""
+    quality_floor: float | None = None
+    """Who is surely right on a smaller share of these is paused, and their labels are asked again."""
+    quality_golds: int = 20
+    """Answers to such questions before anybody is paused."""
+    weigh_labels: bool = False
+    """Whether labels count in training by how good who gave them is."""
+
+    @property
+    def asked_of(self) -> Overlap:
+        most = self.overlap_max if self.agreement and self.overlap > 1 else self.overlap
+        return Overlap(copies=self.overlap, most=most)
 
     @property
     def on_features(self) -> bool:
@@ -437,6 +495,9 @@ class Task:
     """When the present or last lease was given, by the database's clock."""
     suggested: ClassId | None = None
     """What the model's suggestion named, once the holder has been shown it."""
+    question_id: QuestionId | None = None
+    """Of an image that several people are asked about: this is the task number ``copy`` of it. None: of one person."""
+    copy: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

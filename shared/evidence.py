@@ -61,7 +61,7 @@ def _rules(
     before = rounds.kappas(tx, project.id, before=current.number, limit=settings.agreement_rounds)
     left = bool(audits_owed) or images.count_candidates(tx, project.id, 1) > 0 or tasks.any_live(tx, project.id)
     return [
-        stopping.label_budget(counts.human, settings.label_budget),
+        stopping.label_budget(counts.answers, settings.label_budget),
         stopping.target_accuracy(metrics.get("accuracy"), metrics.get("accuracy_low"), settings.target_accuracy),
         stopping.unsure_share(
             None if pool is None else pool.unsure_share, settings.unsure_below, settings.stop_unsure_share

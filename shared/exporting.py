@@ -49,6 +49,7 @@ COLUMNS = (
     "confidence",
     "checkpoint",
     "label_confidence",
+    "annotations",
 )
 CHUNK = 1 << 16
 IN_MEMORY = 1 << 20
@@ -205,6 +206,7 @@ def _cells(row: Row, prediction: Row) -> dict[str, Any]:
         "filename": _cell(row["filename"]),
         "label": _cell(row["label"] or ""),
         "labelled_at": at.isoformat() if at else "",
+        "annotations": json.dumps(row["annotations"], ensure_ascii=False) if row["annotations"] else "",
     }
 
 

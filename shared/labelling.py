@@ -11,7 +11,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared.db import events, flags, labels, projects, tasks
+from shared import overlap
+from shared.db import events, flags, labels, projects, questions, tasks
 from shared.db.pool import Tx
 from shared.db.tasks import Lease
 from shared.domain import (
@@ -25,6 +26,7 @@ from shared.domain import (
     Task,
     TaskId,
     TaskKind,
+    TaskState,
     UserId,
 )
 from shared.errors import Conflict, Invalid, NotFound, Retryable, StaleFence, WinnowError
@@ -126,7 +128,7 @@ class Labelling:
                 TASKS_ANSWERED.labels("replayed").inc()
                 return Submitted(annotation=before, replayed=True)
             annotation = tasks.add_annotation(tx, task, user_id, class_id, key=key, duration_ms=duration_ms)
-            labels.put_human(tx, annotation)
+            _resolve(tx, task, annotation)
             _tell(tx, annotation)
         _measure(task, annotation)
         self._follow_up(project_id, task)
@@ -163,6 +165,8 @@ class Labelling:
                 raise _lost(tx, project_id, lease)
             if way in (PassOn.OTHERS, PassOn.CANNOT_TELL):
                 task = tasks.hand_on(tx, task, user_id, way, reason[:200])
+            if task.question_id is not None and task.state is TaskState.SKIPPED:
+                overlap.settle(tx, task.question_id)
             data = {"task": task.id, "reason": reason[:200], "state": task.state.value, "way": way.value}
             events.record(tx, project_id, f"user:{user_id}", "task.skipped", data)
         TASKS_ANSWERED.labels("skipped").inc()
@@ -197,11 +201,14 @@ class Labelling:
                 raise Conflict(f"only your last {depth} answers can be taken back")
             if tasks.undo_annotation(tx, project_id, user_id, chosen.id) is None:
                 raise Conflict("this answer was taken back already")
-            labels.withdraw(tx, chosen.id)
             lease_s = projects.get(tx, project_id).settings.lease_seconds
             task = tasks.take_back(tx, user_id, chosen.task_id, lease_s=lease_s)
             if task is None:
                 raise Conflict("this answer can't be taken back any more")
+            if task.question_id is None:
+                labels.withdraw(tx, chosen.id)
+            else:
+                overlap.settle(tx, task.question_id)
             data = {"task": task.id, "annotation": chosen.id}
             events.record(tx, project_id, f"user:{user_id}", "annotation.undone", data)
         return task
@@ -211,7 +218,7 @@ class Labelling:
     ) -> Submitted:
         """Give another answer in place of one of one's own, however long ago. Both stay on record.
 
-        Raises ``Conflict`` if the answer no longer stands or no longer gives the image its label, ``Invalid`` for a
+        Raises ``Conflict`` if the answer no longer stands or no longer counts for the image's label, ``Invalid`` for a
         class of another project.
         """
         with self._ledger.transaction() as tx:
@@ -221,11 +228,11 @@ class Labelling:
             if before is not None:
                 return Submitted(annotation=before, replayed=True)
             old = tasks.undo_annotation(tx, project_id, user_id, annotation_id)
-            if old is None or not labels.is_from(tx, annotation_id):
+            task = None if old is None else tasks.get(tx, project_id, old.task_id)
+            if old is None or task is None or not _counts(tx, task, annotation_id):
                 raise Conflict("this answer is no longer what gives the image its label")
-            task = tasks.get(tx, project_id, old.task_id)
             new = tasks.add_annotation(tx, task, user_id, class_id, key=key, duration_ms=None)
-            labels.put_human(tx, new)
+            _resolve(tx, task, new)
             _tell(tx, new)
             data = {"task": task.id, "annotation": new.id, "before": old.id}
             events.record(tx, project_id, f"user:{user_id}", "annotation.changed", data)
@@ -288,6 +295,21 @@ def _tell(tx: Tx, annotation: Annotation) -> None:
         "user_id": annotation.user_id,
     }
     emit(tx, annotation.project_id, EventType.ANNOTATION_SUBMITTED, data)
+
+
+def _resolve(tx: Tx, task: Task, annotation: Annotation) -> None:
+    """What the image resolves to now."""
+    if task.question_id is not None:
+        overlap.settle(tx, task.question_id)
+    elif task.kind is not TaskKind.GOLD:
+        labels.put_human(tx, annotation)
+
+
+def _counts(tx: Tx, task: Task, annotation_id: AnnotationId) -> bool:
+    """Whether an answer still counts for something: a label, the consensus, or the record of who gave it."""
+    if task.question_id is not None:
+        return questions.takes_answers(tx, task.question_id)
+    return task.kind is TaskKind.GOLD or labels.is_from(tx, annotation_id)
 
 
 def _measure(task: Task, annotation: Annotation) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from shared import arriving, autolabelling, evidence
+from shared import arriving, autolabelling, evidence, gold
 from shared.arriving import Arrivals
 from shared.autolabelling import Predictions
 from shared.db import events, images, jobs, labels, projects, tasks
@@ -230,16 +230,10 @@ class Rounds:
         if current is None or current.id != job.round_id or current.state is not RoundState.SELECTING:
             return
         replaced = tasks.supersede_open(tx, project.id)
-        new = [
-            NewTask(image_id=pick.image_id, priority=float(rank), strategy=strategy, score=pick.score)
-            for rank, pick in enumerate(picks, start=1)
-        ]
-        at_random = int(job.payload.get("random", 0))
-        if at_random:  # first, so that they are a random sample of all there is
-            tasks.add_random(
-                tx, project.id, current.id, count=at_random, spread=len(new) + 1, seed=int(job.payload["seed"])
-            )
-        opened = tasks.add(tx, project.id, current.id, new)
+        seed = int(job.payload["seed"])
+        new = _with_random(tx, project, strategy, picks, count=int(job.payload.get("random", 0)), seed=seed)
+        new = gold.mix(tx, project, new, seed=seed)
+        opened = tasks.add(tx, project.id, current.id, new, asked_of=project.settings.asked_of)
         log.info("round.selected", project_id=project.id, round=current.number, opened=opened, replaced=replaced)
         self._enter(tx, current, RoundState.LABELLING)
         self.advance(tx, project.id)
@@ -274,7 +268,7 @@ class Rounds:
         if images.shards(tx, project.id, ShardState.SEALED):
             return False
         holdout = [NewTask(image_id=i, kind=TaskKind.HOLDOUT) for i in labels.unlabelled_holdout(tx, project.id)]
-        tasks.add(tx, project.id, None, holdout)
+        tasks.add(tx, project.id, None, holdout, asked_of=project.settings.asked_of)
         known = labels.counts(tx, project.id).trainable
         if known >= project.settings.initial:
             self._begin_training(tx, project, 1)
@@ -423,5 +417,23 @@ class Rounds:
         if settings.label_budget is not None:
             counts = labels.counts(tx, project.id)
             owed = tasks.count_kept(tx, project.id)
-            size = min(size, max(settings.label_budget - counts.human - owed, 1))
+            size = min(size, max((settings.label_budget - counts.answers - owed) // settings.overlap, 1))
         return size
+
+
+def _with_random(
+    tx: Tx, project: Project, strategy: str, picks: Sequence[Pick], *, count: int, seed: int
+) -> list[NewTask]:
+    """Queries for the picks, and for ``count`` random images spread evenly between them.
+
+    These come first where both name an image, so that they are a random sample of all there is.
+    """
+    drawn = tasks.draw_random(tx, project.id, count=count, seed=seed) if count else []
+    step = (len(picks) + 1) / max(len(drawn), 1)
+    at_random = [NewTask(image_id=one, priority=(n + 0.5) * step) for n, one in enumerate(drawn)]
+    taken = set(drawn)
+    return at_random + [
+        NewTask(image_id=pick.image_id, priority=float(rank), strategy=strategy, score=pick.score)
+        for rank, pick in enumerate(picks, start=1)
+        if pick.image_id not in taken
+    ]

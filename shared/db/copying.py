@@ -19,8 +19,9 @@ from shared.db.pool import Tx, translate
 from shared.errors import Conflict, Retryable
 
 TABLES = (
-    "projects", "classes", "users", "api_keys", "shards", "images", "rounds", "checkpoints", "tasks", "annotations",
-    "labels", "jobs", "events", "class_examples", "passes", "flags", "imports", "memberships", "invitations",
+    "projects", "classes", "users", "api_keys", "shards", "images", "rounds", "checkpoints", "questions", "tasks",
+    "annotations", "labels", "gold", "jobs", "events", "class_examples", "passes", "flags", "imports",
+    "memberships", "invitations",
     "webhook_endpoints", "webhook_secrets", "webhook_messages", "webhook_attempts",
 )  # fmt: skip
 """What is copied, each table after those that it refers to. A table that a snapshot's version had not is left out."""

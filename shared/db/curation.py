@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from shared.db import tasks
 from shared.db.pool import Tx
 from shared.db.sql import queries
-from shared.domain import ClassId, ImageId, ProjectId, Split, UserId
+from shared.domain import ClassId, ImageId, NewTask, Overlap, ProjectId, Split, TaskKind, UserId
 
 _Q = queries("curation")
 
@@ -29,11 +30,28 @@ def remove_labels(tx: Tx, project_id: ProjectId, chosen: Sequence[ImageId]) -> l
     return _ids(tx, "remove_labels", project_id, chosen)
 
 
-def ask_again(tx: Tx, project_id: ProjectId, chosen: Sequence[ImageId]) -> list[ImageId]:
-    """Remove the labels of readable images and open questions about them, ahead of all others."""
-    readable = _ids(tx, "readable", project_id, chosen)
+def ask_again(tx: Tx, project_id: ProjectId, chosen: Sequence[ImageId], asked_of: Overlap) -> list[ImageId]:
+    """Remove the labels of readable images and open questions about them, ahead of all others.
+
+    What is being asked about already only moves up.
+    """
+    rows = tx.all(_Q["readable"], {"project_id": project_id, "ids": list(chosen)})
+    readable = [ImageId(row["image_id"]) for row in rows]
     _ids(tx, "remove_labels", project_id, readable)
-    return _ids(tx, "ask_again", project_id, readable)
+    tx.run(_Q["withdraw_disputes"], {"project_id": project_id, "ids": readable})
+    live = set(tasks.raise_live(tx, project_id, readable))
+    new = [
+        NewTask(
+            image_id=ImageId(row["image_id"]),
+            kind=TaskKind.HOLDOUT if row["split"] == Split.HOLDOUT else TaskKind.QUERY,
+            priority=-1,
+            strategy="asked_again",
+        )
+        for row in rows
+        if row["image_id"] not in live
+    ]
+    tasks.add(tx, project_id, None, new, asked_of=asked_of)
+    return readable
 
 
 def move(tx: Tx, project_id: ProjectId, chosen: Sequence[ImageId], split: Split) -> list[ImageId]:

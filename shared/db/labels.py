@@ -16,6 +16,7 @@ from shared.domain import (
     ImageId,
     LabelSource,
     ProjectId,
+    QuestionId,
     ShardId,
     Split,
 )
@@ -41,13 +42,16 @@ class Example:
 @dataclass(frozen=True, kw_only=True)
 class LabelCounts:
     """``pool`` and ``holdout`` by split; ``trainable`` are those of the pool whose images are ready for a model;
-    ``human`` are those that people were paid for. ``model``, which are in none of the others, the model gave."""
+    ``human`` are those that people gave, alone or several together. ``model``, which are in none of the others, the
+    model gave. ``answers``: people's that stand, which is what they are paid for: more than labels where several are
+    asked about an image, or about what is known."""
 
     pool: int
     trainable: int
     holdout: int
     human: int
     model: int = 0
+    answers: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,9 +79,42 @@ def put_human(tx: Tx, annotation: Annotation) -> None:
             "class_id": annotation.class_id,
             "source": LabelSource.HUMAN.value,
             "annotation_id": annotation.id,
+            "confidence": None,
+            "question_id": None,
         },
     )
     _count(tx, annotation.project_id, LabelSource.HUMAN, 1)
+
+
+def put_consensus(
+    tx: Tx,
+    project_id: ProjectId,
+    image_id: ImageId,
+    class_id: ClassId,
+    *,
+    question_id: QuestionId,
+    annotation_id: AnnotationId,
+    confidence: float | None,
+) -> None:
+    """What several answers came to. ``annotation_id`` is one of those that say the same; the question has them all."""
+    tx.run(
+        _Q["put_label"],
+        {
+            "image_id": image_id,
+            "project_id": project_id,
+            "class_id": class_id,
+            "source": LabelSource.CONSENSUS.value,
+            "annotation_id": annotation_id,
+            "confidence": confidence,
+            "question_id": question_id,
+        },
+    )
+    _count(tx, project_id, LabelSource.CONSENSUS, 1)
+
+
+def withdraw_consensus(tx: Tx, question_id: QuestionId) -> None:
+    """Remove the label that a question's answers gave, unless something else replaced it."""
+    tx.run(_Q["delete_label_by"], {"question_id": question_id})
 
 
 def withdraw(tx: Tx, annotation_id: AnnotationId) -> None:

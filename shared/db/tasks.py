@@ -19,8 +19,10 @@ from shared.domain import (
     ClassId,
     ImageId,
     NewTask,
+    Overlap,
     PassOn,
     ProjectId,
+    QuestionId,
     RoundId,
     Task,
     TaskId,
@@ -34,6 +36,9 @@ _Q = queries("tasks")
 RESERVED_S = 3600.0
 """How long a task waits for who wants it later."""
 _NEWEST = 2**62
+ONE = Overlap()
+GOLD_WINDOW = 4.0
+"""Places in the queue by which a question with a known answer may lag behind the others before it is passed over."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +92,8 @@ def _task(row: Row) -> Task:
         score=row["score"],
         leased_at=row["leased_at"],
         suggested=row["suggested"],
+        question_id=QuestionId(row["question_id"]) if row["question_id"] is not None else None,
+        copy=row["copy"],
     )
 
 
@@ -105,8 +112,11 @@ def _annotation(row: Row) -> Annotation:
     )
 
 
-def add(tx: Tx, project_id: ProjectId, round_id: RoundId | None, new: Sequence[NewTask]) -> int:
-    """Open tasks; images labelled or asked about meanwhile are passed over. Returns how many were opened."""
+def add(
+    tx: Tx, project_id: ProjectId, round_id: RoundId | None, new: Sequence[NewTask], *, asked_of: Overlap = ONE
+) -> int:
+    """Open tasks, as many for each image as people are to be asked; images labelled or asked about meanwhile are
+    passed over. Call under the project's lock. Returns how many tasks were opened."""
     rows = tx.all(
         _Q["insert_tasks"],
         {
@@ -117,20 +127,29 @@ def add(tx: Tx, project_id: ProjectId, round_id: RoundId | None, new: Sequence[N
             "priorities": [t.priority for t in new],
             "strategies": [t.strategy for t in new],
             "scores": [t.score for t in new],
+            "copies": asked_of.copies,
+            "most": asked_of.most,
         },
     )
     return len(rows)
 
 
-def add_random(tx: Tx, project_id: ProjectId, round_id: RoundId, *, count: int, spread: float, seed: int) -> int:
-    """Open queries about ``count`` random candidates, with priorities from 0 to ``spread``. Returns how many."""
-    params = {"project_id": project_id, "round_id": round_id, "count": count, "spread": spread, "seed": seed}
-    return tx.run(_Q["insert_random"], params)
+def draw_random(tx: Tx, project_id: ProjectId, *, count: int, seed: int) -> list[ImageId]:
+    """Up to ``count`` random images that could be asked about and aren't."""
+    rows = tx.all(_Q["draw_random"], {"project_id": project_id, "count": count, "seed": seed})
+    return [ImageId(row["id"]) for row in rows]
 
 
 def supersede_open(tx: Tx, project_id: ProjectId) -> int:
-    """Retire the queries that nobody holds. Returns how many."""
-    return tx.run(_Q["supersede_open"], {"project_id": project_id})
+    """Retire the queries that nobody holds, nor has begun to answer with others. Returns how many."""
+    row = tx.one(_Q["supersede_open"], {"project_id": project_id})
+    return int(row["closed"]) if row else 0
+
+
+def raise_live(tx: Tx, project_id: ProjectId, image_ids: Sequence[ImageId]) -> list[ImageId]:
+    """Put what is being asked about these images ahead of everything else; returns those that are."""
+    rows = tx.all(_Q["raise_live"], {"project_id": project_id, "ids": list(image_ids)})
+    return sorted({ImageId(row["image_id"]) for row in rows})
 
 
 def lease(
@@ -154,6 +173,7 @@ def lease(
         "lease_s": lease_s,
         "only_queries": only_queries,
         "without": list(without),
+        "window": GOLD_WINDOW,
     }
     held = [_task(row) for row in tx.all(_Q["held"], {**params, "count": count})]
     if len(held) >= count:
@@ -259,6 +279,7 @@ def add_annotation(
             "fence": task.fence,
             "duration_ms": duration_ms,
             "suggested": task.suggested,
+            "question_id": task.question_id,
         },
     )
     assert row is not None  # INSERT ... RETURNING

@@ -13,7 +13,7 @@ LEFT JOIN (
 LEFT JOIN (
     SELECT DISTINCT image_id FROM tasks
     WHERE project_id = %(project_id)s AND state = ANY (%(task_states)s::text[]) AND image_id > %(after)s
-      AND kind <> 'audit' -- that the model's label is being checked, nobody is told
+      AND kind NOT IN ('audit', 'gold') -- that the model's label is being checked, or people are, nobody is told
 ) AS t ON t.image_id = i.id
 WHERE i.project_id = %(project_id)s AND i.id > %(after)s
   AND (NOT %(by_label)s::boolean OR (l.project_id = %(project_id)s AND l.image_id > %(after)s))
@@ -36,7 +36,7 @@ ORDER BY i.id LIMIT %(limit)s;
 -- name: asked
 -- Which of these are being asked about or were given up on.
 SELECT image_id, state FROM tasks WHERE image_id = ANY (%(ids)s::bigint[]) AND state IN ('open', 'leased', 'skipped')
-  AND kind <> 'audit';
+  AND kind NOT IN ('audit', 'gold');
 
 -- name: annotators
 -- By a loose scan of the index: a step per person, however many answers there are.
@@ -53,7 +53,7 @@ SELECT u.id, u.display_name FROM people JOIN users u ON u.id = people.user_id OR
 -- name: tasks_of
 SELECT t.created_at, t.kind, t.state, t.strategy, t.score, t.skips, r.number AS round
 FROM tasks t LEFT JOIN rounds r ON r.id = t.round_id
-WHERE t.image_id = %(image_id)s AND NOT (t.kind = 'audit' AND t.state IN ('open', 'leased'))
+WHERE t.image_id = %(image_id)s AND NOT (t.kind IN ('audit', 'gold') AND t.state IN ('open', 'leased'))
 ORDER BY t.id DESC LIMIT %(limit)s;
 
 -- name: answers_of

@@ -1,8 +1,13 @@
 -- name: close_live
 -- Whoever holds one of these hears of it when they answer. Before the label is touched: answers take their locks in
 -- this order, too.
-UPDATE tasks SET state = 'superseded', lease_until = NULL, holder = NULL
-WHERE project_id = %(project_id)s AND image_id = ANY (%(ids)s::bigint[]) AND state IN ('open', 'leased');
+WITH closed AS (
+    UPDATE tasks SET state = 'superseded', lease_until = NULL, holder = NULL
+    WHERE project_id = %(project_id)s AND image_id = ANY (%(ids)s::bigint[]) AND state IN ('open', 'leased')
+      AND kind <> 'gold'
+)
+UPDATE questions SET state = 'withdrawn', ended_at = clock_timestamp()
+WHERE project_id = %(project_id)s AND image_id = ANY (%(ids)s::bigint[]) AND state IN ('asking', 'disagreed');
 
 -- name: correct
 -- A correction is an answer to a question of its own, so that it says whose it is like every other label by a person.
@@ -25,23 +30,20 @@ WITH chosen AS (
 INSERT INTO labels (image_id, project_id, class_id, source, annotation_id)
 SELECT image_id, %(project_id)s, %(class_id)s, 'human', id FROM answered
 ON CONFLICT (image_id) DO UPDATE SET class_id = excluded.class_id, source = excluded.source,
-    annotation_id = excluded.annotation_id, checkpoint_id = NULL, confidence = NULL, created_at = now()
+    annotation_id = excluded.annotation_id, checkpoint_id = NULL, confidence = NULL, question_id = NULL,
+    created_at = now()
 RETURNING image_id;
 
 -- name: remove_labels
 DELETE FROM labels WHERE project_id = %(project_id)s AND image_id = ANY (%(ids)s::bigint[]) RETURNING image_id;
 
--- name: ask_again
--- Ahead of everything else. One that is being asked about already only moves up.
-INSERT INTO tasks (project_id, image_id, kind, priority, strategy)
-SELECT i.project_id, i.id, CASE i.split WHEN 'holdout' THEN 'holdout' ELSE 'query' END, -1, 'asked_again'
-FROM images i
-WHERE i.project_id = %(project_id)s AND i.id = ANY (%(ids)s::bigint[]) AND i.state <> 'unreadable'
-ON CONFLICT (image_id) WHERE state IN ('open', 'leased') DO UPDATE SET priority = excluded.priority
-RETURNING image_id;
+-- name: withdraw_disputes
+-- People disagreed, and are to be asked anew.
+UPDATE questions SET state = 'withdrawn', ended_at = clock_timestamp()
+WHERE project_id = %(project_id)s AND image_id = ANY (%(ids)s::bigint[]) AND state = 'disagreed';
 
 -- name: readable
-SELECT id AS image_id FROM images
+SELECT id AS image_id, split FROM images
 WHERE project_id = %(project_id)s AND id = ANY (%(ids)s::bigint[]) AND state <> 'unreadable' ORDER BY id;
 
 -- name: move

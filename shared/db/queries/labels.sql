@@ -1,9 +1,15 @@
 -- name: put_label
 -- The newest answer is the label.
-INSERT INTO labels (image_id, project_id, class_id, source, annotation_id, checkpoint_id, confidence)
-VALUES (%(image_id)s, %(project_id)s, %(class_id)s, %(source)s, %(annotation_id)s, NULL, NULL)
+INSERT INTO labels (image_id, project_id, class_id, source, annotation_id, checkpoint_id, confidence, question_id)
+VALUES (%(image_id)s, %(project_id)s, %(class_id)s, %(source)s, %(annotation_id)s, NULL, %(confidence)s::real,
+        %(question_id)s::bigint)
 ON CONFLICT (image_id) DO UPDATE SET class_id = excluded.class_id, source = excluded.source,
-    annotation_id = excluded.annotation_id, checkpoint_id = NULL, confidence = NULL, created_at = now();
+    annotation_id = excluded.annotation_id, checkpoint_id = NULL, confidence = excluded.confidence,
+    question_id = excluded.question_id, created_at = now();
+
+-- name: delete_label_by
+-- What a question's answers gave.
+DELETE FROM labels WHERE question_id = %(question_id)s AND source = 'consensus';
 
 -- name: delete_label_of
 DELETE FROM labels WHERE annotation_id = %(annotation_id)s;
@@ -19,14 +25,18 @@ FROM (SELECT DISTINCT ON (sha256) sha256, class_id
       FROM unnest(%(sha256s)s::text[], %(class_ids)s::bigint[]) AS given (sha256, class_id)) AS k
 JOIN images i ON i.project_id = %(project_id)s AND i.sha256 = decode(k.sha256, 'hex')
 ON CONFLICT (image_id) DO UPDATE SET class_id = excluded.class_id, source = 'import', checkpoint_id = NULL,
-    confidence = NULL, created_at = now()
+    confidence = NULL, question_id = NULL, created_at = now()
     WHERE labels.source IN ('import', 'model')
 RETURNING image_id;
 
 -- name: close_tasks_of
 -- Questions that an import has answered.
-UPDATE tasks SET state = 'superseded', lease_until = NULL, holder = NULL
-WHERE image_id = ANY (%(image_ids)s::bigint[]) AND state IN ('open', 'leased');
+WITH closed AS (
+    UPDATE tasks SET state = 'superseded', lease_until = NULL, holder = NULL
+    WHERE image_id = ANY (%(image_ids)s::bigint[]) AND state IN ('open', 'leased') AND kind <> 'gold'
+)
+UPDATE questions SET state = 'withdrawn', ended_at = clock_timestamp()
+WHERE image_id = ANY (%(image_ids)s::bigint[]) AND state IN ('asking', 'disagreed');
 
 -- name: read_at
 SELECT now() AS now;
@@ -47,7 +57,8 @@ ORDER BY i.id;
 SELECT count(*) FILTER (WHERE i.split = 'pool') AS pool,
        count(*) FILTER (WHERE i.split = 'pool' AND i.state = 'ready') AS trainable,
        count(*) FILTER (WHERE i.split = 'holdout') AS holdout,
-       count(*) FILTER (WHERE l.source = 'human') AS human,
+       count(*) FILTER (WHERE l.source IN ('human', 'consensus')) AS human,
+       (SELECT count(*) FROM annotations a WHERE a.project_id = %(project_id)s AND a.undone_at IS NULL) AS answers,
        (SELECT count(*) FROM labels m WHERE m.project_id = %(project_id)s AND m.source = 'model') AS model
 FROM labels l JOIN images i ON i.id = l.image_id WHERE l.project_id = %(project_id)s AND l.source <> 'model';
 
@@ -70,6 +81,7 @@ SELECT i.id FROM images i
 WHERE i.project_id = %(project_id)s AND i.split = 'holdout' AND i.state <> 'unreadable'
   AND NOT EXISTS (SELECT 1 FROM labels l WHERE l.image_id = i.id)
   AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.image_id = i.id AND t.state IN ('open', 'leased', 'skipped'))
+  AND NOT EXISTS (SELECT 1 FROM questions q WHERE q.image_id = i.id AND q.state IN ('asking', 'disagreed'))
 ORDER BY i.id;
 
 -- name: by_class
@@ -87,7 +99,12 @@ WHERE l.image_id = %(image_id)s;
 -- Every image of a project with its label, if any, and where the label comes from.
 SELECT i.id, encode(i.sha256, 'hex') AS sha256, i.filename, i.format, i.width, i.height, i.split, i.state,
        i.shard_id, i.shard_row, c.name AS label, l.source, l.created_at AS labelled_at, u.username AS annotator,
-       t.strategy, coalesce(r.number, m.number) AS round, l.confidence AS label_confidence
+       t.strategy, coalesce(r.number, m.number) AS round, l.confidence AS label_confidence,
+       CASE WHEN l.question_id IS NOT NULL THEN (
+           SELECT json_agg(json_build_array(w.username, s.name) ORDER BY g.id)
+           FROM annotations g JOIN users w ON w.id = g.user_id JOIN classes s ON s.id = g.class_id
+           WHERE g.image_id = i.id AND g.undone_at IS NULL AND (g.question_id = l.question_id OR g.id = l.annotation_id)
+       ) WHEN a.id IS NOT NULL THEN json_build_array(json_build_array(u.username, c.name)) END AS annotations
 FROM images i
 LEFT JOIN labels l ON l.image_id = i.id
 LEFT JOIN classes c ON c.id = l.class_id

@@ -1,6 +1,14 @@
 -- name: close_queries_of
 -- Questions that the model answers now. One that is held stays, and so does an audit.
-UPDATE tasks SET state = 'superseded' WHERE image_id = ANY (%(image_ids)s::bigint[]) AND state = 'open' AND kind = 'query';
+WITH closed AS (
+    UPDATE tasks SET state = 'superseded'
+    WHERE image_id = ANY (%(image_ids)s::bigint[]) AND state = 'open' AND kind = 'query'
+      AND (question_id IS NULL OR NOT EXISTS (
+          SELECT 1 FROM tasks s WHERE s.question_id = tasks.question_id AND s.state IN ('leased', 'done')))
+    RETURNING question_id
+)
+UPDATE questions SET state = 'withdrawn', ended_at = clock_timestamp()
+WHERE id IN (SELECT question_id FROM closed) AND state = 'asking';
 
 -- name: put
 -- Only readable pool images that no person has labelled, nobody holds and nobody has given up on.
@@ -14,6 +22,7 @@ WHERE i.project_id = %(project_id)s AND i.split = 'pool' AND i.state = 'ready'
       SELECT 1 FROM tasks t
       WHERE t.image_id = i.id AND (t.state = 'skipped' OR (t.kind <> 'audit' AND t.state IN ('open', 'leased')))
   )
+  AND NOT EXISTS (SELECT 1 FROM questions q WHERE q.image_id = i.id AND q.state IN ('asking', 'disagreed'))
 ON CONFLICT (image_id) DO UPDATE SET class_id = excluded.class_id, checkpoint_id = excluded.checkpoint_id,
     confidence = excluded.confidence, created_at = now()
     WHERE labels.source = 'model';
@@ -42,9 +51,10 @@ FROM (
     SELECT l.image_id, l.class_id, l.confidence FROM labels l
     WHERE l.project_id = %(project_id)s AND l.source = 'model'
       AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.image_id = l.image_id AND t.state IN ('open', 'leased', 'skipped'))
+      AND NOT EXISTS (SELECT 1 FROM questions q WHERE q.image_id = l.image_id AND q.state IN ('asking', 'disagreed'))
     ORDER BY hashint8extended(l.image_id, %(seed)s), l.image_id LIMIT %(count)s
 ) AS drawn
-ON CONFLICT (image_id) WHERE state IN ('open', 'leased') DO NOTHING;
+ON CONFLICT (image_id) WHERE state IN ('open', 'leased') AND question_id IS NULL AND kind <> 'gold' DO NOTHING;
 
 -- name: count_audits
 -- Asked since an audit failed, or ever.

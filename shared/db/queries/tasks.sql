@@ -1,48 +1,99 @@
 -- name: insert_tasks
--- Only images that are still unlabelled and not already asked about.
-INSERT INTO tasks (project_id, round_id, image_id, kind, priority, strategy, score)
-SELECT %(project_id)s, %(round_id)s, t.image_id, t.kind, t.priority, t.strategy, t.score
-FROM unnest(%(image_ids)s::bigint[], %(kinds)s::text[], %(priorities)s::double precision[], %(strategies)s::text[],
-            %(scores)s::double precision[]) AS t (image_id, kind, priority, strategy, score)
-WHERE NOT EXISTS (SELECT 1 FROM labels l WHERE l.image_id = t.image_id)
-ON CONFLICT (image_id) WHERE state IN ('open', 'leased') DO NOTHING
+-- Only images that are still unlabelled and not already asked about, but for those whose answer is known. Each has as
+-- many copies, one after another, so that by no id or order one can be told from another.
+WITH wanted AS (
+    SELECT t.* FROM unnest(%(image_ids)s::bigint[], %(kinds)s::text[], %(priorities)s::double precision[],
+                           %(strategies)s::text[], %(scores)s::double precision[])
+        AS t (image_id, kind, priority, strategy, score)
+    WHERE t.kind = 'gold'
+       OR (NOT EXISTS (SELECT 1 FROM labels l WHERE l.image_id = t.image_id)
+           AND NOT EXISTS (SELECT 1 FROM questions q WHERE q.image_id = t.image_id
+                           AND q.state IN ('asking', 'disagreed'))
+           AND (%(copies)s = 1 OR NOT EXISTS (SELECT 1 FROM tasks o WHERE o.image_id = t.image_id
+                                              AND o.state IN ('open', 'leased') AND o.kind <> 'gold')))
+), asked AS (
+    INSERT INTO questions (project_id, image_id, copies, most)
+    SELECT %(project_id)s, image_id, %(copies)s, %(most)s FROM wanted WHERE kind <> 'gold' AND %(copies)s > 1
+    ON CONFLICT (image_id) WHERE state IN ('asking', 'disagreed') DO NOTHING
+    RETURNING id, image_id, most
+)
+INSERT INTO tasks (project_id, round_id, image_id, kind, priority, strategy, score, question_id, copy, most)
+SELECT %(project_id)s, %(round_id)s, w.image_id, w.kind, w.priority, w.strategy, w.score, q.id, n.copy, q.most
+FROM wanted w
+LEFT JOIN asked q ON q.image_id = w.image_id AND w.kind <> 'gold'
+CROSS JOIN generate_series(0, %(copies)s - 1) AS n (copy)
+WHERE w.kind = 'gold' OR %(copies)s = 1 OR q.id IS NOT NULL
+ORDER BY w.priority, w.image_id, n.copy
+ON CONFLICT (image_id) WHERE state IN ('open', 'leased') AND question_id IS NULL AND kind <> 'gold' DO NOTHING
 RETURNING id;
 
--- name: insert_random
--- Random images of the pool that have no label and that nobody is asked about, spread evenly between the queries.
-INSERT INTO tasks (project_id, round_id, image_id, kind, priority, strategy)
-SELECT %(project_id)s, %(round_id)s, drawn.id, 'query', (row_number() OVER () - 0.5) * %(spread)s / %(count)s, 'random'
-FROM (
-    SELECT i.id FROM images i
-    WHERE i.project_id = %(project_id)s AND i.split = 'pool' AND i.state = 'ready'
-      AND NOT EXISTS (SELECT 1 FROM labels l WHERE l.image_id = i.id)
-      AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.image_id = i.id AND t.state IN ('open', 'leased', 'skipped'))
-    ORDER BY hashint8extended(i.id, %(seed)s), i.id LIMIT %(count)s
-) AS drawn
-ON CONFLICT (image_id) WHERE state IN ('open', 'leased') DO NOTHING;
+-- name: draw_random
+-- Random images of the pool that have no label and that nobody is asked about.
+SELECT i.id FROM images i
+WHERE i.project_id = %(project_id)s AND i.split = 'pool' AND i.state = 'ready'
+  AND NOT EXISTS (SELECT 1 FROM labels l WHERE l.image_id = i.id)
+  AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.image_id = i.id AND t.state IN ('open', 'leased', 'skipped'))
+  AND NOT EXISTS (SELECT 1 FROM questions q WHERE q.image_id = i.id AND q.state IN ('asking', 'disagreed'))
+ORDER BY hashint8extended(i.id, %(seed)s), i.id LIMIT %(count)s;
 
 -- name: supersede_open
--- A new selection replaces the questions that nobody holds, but those that a person wants asked again.
-UPDATE tasks SET state = 'superseded'
-WHERE project_id = %(project_id)s AND state = 'open' AND kind = 'query' AND strategy <> 'asked_again';
+-- A new selection replaces the questions that nobody holds, but those that a person wants asked again and those that
+-- somebody has begun to answer.
+WITH closed AS (
+    UPDATE tasks SET state = 'superseded'
+    WHERE project_id = %(project_id)s AND state = 'open' AND kind IN ('query', 'gold') AND strategy <> 'asked_again'
+      AND (question_id IS NULL OR NOT EXISTS (
+          SELECT 1 FROM tasks s WHERE s.question_id = tasks.question_id AND s.state IN ('leased', 'done')))
+    RETURNING question_id
+), withdrawn AS (
+    UPDATE questions SET state = 'withdrawn', ended_at = clock_timestamp()
+    WHERE id IN (SELECT question_id FROM closed) AND state = 'asking'
+)
+SELECT count(*) AS closed FROM closed;
+
+-- name: raise_live
+-- Ahead of everything else.
+UPDATE tasks SET priority = -1, strategy = 'asked_again'
+WHERE project_id = %(project_id)s AND image_id = ANY (%(ids)s::bigint[]) AND state IN ('open', 'leased')
+  AND kind <> 'gold'
+RETURNING image_id;
 
 -- name: held
 -- What an annotator already holds, so that a reloaded page goes on with it.
 SELECT * FROM tasks
 WHERE project_id = %(project_id)s AND holder = %(user_id)s AND state = 'leased' AND lease_until > clock_timestamp()
-  AND (kind = 'query' OR NOT %(only_queries)s::boolean) AND id <> ALL (%(without)s::bigint[])
+  AND (kind IN ('query', 'gold') OR NOT %(only_queries)s::boolean) AND id <> ALL (%(without)s::bigint[])
 ORDER BY priority, id LIMIT %(count)s;
 
 -- name: lease
 -- The next open tasks, to one annotator. SKIP LOCKED: concurrent annotators take different rows without waiting.
--- Not what they handed on to others, nor what somebody else wants later.
+-- Not what they handed on to others, nor what somebody else wants later, and nothing to who is paused. Of a question's
+-- copies the first open one, and none to who holds, answered or handed on another. An answer that is known is asked at
+-- its place among the others and never alone, lest who comes late is asked little else.
 WITH next AS (
     SELECT t.id FROM tasks t
     WHERE t.project_id = %(project_id)s AND t.state = 'open'
       AND EXISTS (SELECT 1 FROM projects p WHERE p.id = %(project_id)s AND p.state = 'running')
       AND (t.reserved_for IS NULL OR t.reserved_for = %(user_id)s OR t.reserved_until < clock_timestamp())
       AND NOT EXISTS (SELECT 1 FROM passes p WHERE p.task_id = t.id AND p.user_id = %(user_id)s)
-      AND (t.kind = 'query' OR NOT %(only_queries)s::boolean) AND t.id <> ALL (%(without)s::bigint[])
+      AND NOT EXISTS (SELECT 1 FROM memberships m WHERE m.project_id = %(project_id)s AND m.user_id = %(user_id)s
+                      AND m.paused_at IS NOT NULL)
+      AND (t.kind IN ('query', 'gold') OR NOT %(only_queries)s::boolean) AND t.id <> ALL (%(without)s::bigint[])
+      AND (t.question_id IS NULL OR (
+          NOT EXISTS (SELECT 1 FROM tasks s WHERE s.question_id = t.question_id AND s.holder = %(user_id)s
+                      AND s.state IN ('leased', 'done'))
+          AND NOT EXISTS (SELECT 1 FROM tasks s JOIN passes p ON p.task_id = s.id AND p.user_id = %(user_id)s
+                          WHERE s.question_id = t.question_id)
+          AND NOT EXISTS (SELECT 1 FROM tasks s WHERE s.question_id = t.question_id AND s.state = 'open'
+                          AND s.copy < t.copy AND (s.reserved_for IS NULL OR s.reserved_for = %(user_id)s
+                                                   OR s.reserved_until < clock_timestamp()))))
+      AND (t.kind <> 'gold' OR (
+          NOT EXISTS (SELECT 1 FROM tasks s WHERE s.image_id = t.image_id AND s.holder = %(user_id)s
+                      AND s.state IN ('leased', 'done'))
+          AND NOT EXISTS (SELECT 1 FROM tasks s WHERE s.image_id = t.image_id AND s.kind = 'gold' AND s.state = 'open'
+                          AND s.id < t.id)
+          AND t.priority + %(window)s >= (SELECT min(o.priority) FROM tasks o WHERE o.project_id = %(project_id)s
+                                          AND o.state = 'open' AND o.kind <> 'gold')))
     ORDER BY t.priority, t.id
     LIMIT %(count)s
     FOR UPDATE OF t SKIP LOCKED
@@ -102,11 +153,15 @@ INSERT INTO passes (task_id, user_id, way, reason) VALUES (%(task_id)s, %(user_i
 ON CONFLICT (task_id, user_id) DO NOTHING;
 
 -- name: give_up_if_all_passed
--- Nobody is left who could be asked.
+-- Nobody is left who could be asked: all have handed it on, or another copy of it, or answered one.
 UPDATE tasks SET state = 'skipped'
 WHERE id = %(id)s AND state = 'open'
-  AND NOT EXISTS (SELECT 1 FROM users u WHERE NOT u.disabled
-                  AND NOT EXISTS (SELECT 1 FROM passes p WHERE p.task_id = %(id)s AND p.user_id = u.id))
+  AND NOT EXISTS (
+      SELECT 1 FROM users u WHERE NOT u.disabled
+      AND NOT EXISTS (SELECT 1 FROM passes p WHERE p.task_id = %(id)s AND p.user_id = u.id)
+      AND NOT EXISTS (SELECT 1 FROM tasks s LEFT JOIN passes p ON p.task_id = s.id AND p.user_id = u.id
+                      WHERE s.question_id = tasks.question_id
+                        AND (p.user_id IS NOT NULL OR (s.holder = u.id AND s.state IN ('leased', 'done')))))
 RETURNING *;
 
 -- name: list_passes
@@ -131,9 +186,9 @@ RETURNING *;
 
 -- name: insert_annotation
 INSERT INTO annotations (task_id, image_id, project_id, user_id, class_id, idempotency_key, fence, duration_ms,
-                         suggested)
+                         suggested, question_id)
 VALUES (%(task_id)s, %(image_id)s, %(project_id)s, %(user_id)s, %(class_id)s, %(key)s, %(fence)s, %(duration_ms)s,
-        %(suggested)s)
+        %(suggested)s, %(question_id)s)
 RETURNING *;
 
 -- name: annotation_by_key
@@ -156,19 +211,22 @@ FROM tasks WHERE project_id = %(project_id)s AND state IN ('open', 'leased');
 
 -- name: count_kept
 -- Live tasks that a new selection leaves as they are.
-SELECT count(*) AS kept FROM tasks
+SELECT count(*) AS kept FROM tasks t
 WHERE project_id = %(project_id)s
-  AND (state = 'leased' OR (state = 'open' AND (kind <> 'query' OR strategy = 'asked_again')));
+  AND (state = 'leased'
+       OR (state = 'open' AND (kind NOT IN ('query', 'gold') OR strategy = 'asked_again' OR EXISTS (
+           SELECT 1 FROM tasks s WHERE s.question_id = t.question_id AND s.state IN ('leased', 'done')))));
 
 -- name: was_asked
 -- Superseded questions were replaced before anybody was asked. Each part has an index of its own.
-SELECT EXISTS (SELECT 1 FROM tasks WHERE image_id = %(image_id)s AND state IN ('open', 'leased'))
+SELECT EXISTS (SELECT 1 FROM tasks WHERE image_id = %(image_id)s AND state IN ('open', 'leased') AND kind <> 'gold')
     OR EXISTS (SELECT 1 FROM tasks WHERE image_id = %(image_id)s AND state = 'skipped')
     OR EXISTS (SELECT 1 FROM annotations WHERE image_id = %(image_id)s AND undone_at IS NULL) AS asked;
 
 -- name: any_live
+-- Nothing waits for an answer that is known.
 SELECT EXISTS (
-    SELECT 1 FROM tasks WHERE project_id = %(project_id)s AND state IN ('open', 'leased')
+    SELECT 1 FROM tasks WHERE project_id = %(project_id)s AND state IN ('open', 'leased') AND kind <> 'gold'
 ) AS live;
 
 -- name: user_count

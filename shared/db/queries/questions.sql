@@ -1,0 +1,45 @@
+-- name: lock
+-- Held while its answers are counted: of two that come at once, the later sees both. An answer that is being written
+-- shares the key, so the lock must leave that alone: two would wait for each other.
+SELECT * FROM questions WHERE id = %(id)s FOR NO KEY UPDATE;
+
+-- name: get
+SELECT * FROM questions WHERE project_id = %(project_id)s AND id = %(id)s;
+
+-- name: answers
+-- Those that stand, in the order given.
+SELECT a.id AS annotation_id, a.user_id, a.class_id FROM annotations a
+WHERE a.question_id = %(id)s AND a.undone_at IS NULL ORDER BY a.id;
+
+-- name: copies
+SELECT count(*) FILTER (WHERE state IN ('open', 'leased')) AS live, count(*) AS asked FROM tasks
+WHERE question_id = %(id)s;
+
+-- name: set_state
+UPDATE questions SET state = %(state)s, answered = %(answered)s, decided_by = %(decided_by)s::bigint,
+    ended_at = CASE WHEN %(state)s::text IN ('asking', 'disagreed') THEN NULL ELSE clock_timestamp() END
+WHERE id = %(id)s;
+
+-- name: ask_one_more
+-- At the place of the others, under the lowest number that none that stands has.
+INSERT INTO tasks (project_id, round_id, image_id, kind, priority, strategy, score, question_id, copy, most)
+SELECT t.project_id, t.round_id, t.image_id, t.kind, t.priority, t.strategy, t.score, t.question_id,
+       (SELECT min(n) FROM generate_series(0, t.most - 1) AS n WHERE NOT EXISTS (
+           SELECT 1 FROM tasks s WHERE s.question_id = t.question_id AND s.copy = n
+           AND s.state IN ('open', 'leased', 'done'))),
+       t.most
+FROM tasks t WHERE t.question_id = %(id)s ORDER BY t.copy LIMIT 1;
+
+-- name: skills
+-- How often these people were right where the answer is known.
+SELECT t.holder AS user_id, count(*) AS answers, count(*) FILTER (WHERE a.class_id = g.class_id) AS right
+FROM tasks t
+JOIN annotations a ON a.task_id = t.id AND a.undone_at IS NULL
+JOIN gold g ON g.image_id = t.image_id
+WHERE t.project_id = %(project_id)s AND t.kind = 'gold' AND t.state = 'done'
+  AND t.holder = ANY (%(user_ids)s::bigint[])
+GROUP BY t.holder;
+
+-- name: takes_answers
+-- Whether answers still decide: no reviewer has, and nothing has taken its place.
+SELECT EXISTS (SELECT 1 FROM questions WHERE id = %(id)s AND state IN ('asking', 'disagreed', 'resolved')) AS found;
