@@ -86,14 +86,15 @@ def _service(folder: Path, database_url: str) -> Iterator[tuple[str, int]]:
         process = subprocess.Popen([sys.executable, "-m", "services.ui"], env=environment, stdout=log, stderr=log)
     try:
         address = f"http://127.0.0.1:{port}"
-        _await_ready(address)
+        await_ready(address)
         yield address, process.pid
     finally:
         process.terminate()
         process.wait(timeout=30)
 
 
-def _await_ready(address: str) -> None:
+def await_ready(address: str) -> None:
+    """Return once the service answers. Raises ``Retryable`` if it doesn't come up."""
     deadline = time.monotonic() + _PATIENCE_S
     while time.monotonic() < deadline:
         try:

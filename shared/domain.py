@@ -145,11 +145,17 @@ class JobKind(StrEnum):
     SCORE = "score"
     SELECT = "select"
     PREDICT = "predict"
+    MAP = "map"
 
     @property
     def urgent(self) -> bool:
         """Somebody waits for the answer, and no round does: workers take such a job first, in turns with the others."""
         return self is JobKind.PREDICT
+
+    @property
+    def of_rounds(self) -> bool:
+        """Whether a round waits for such a job, and stands still if it fails for good."""
+        return self not in (JobKind.PREDICT, JobKind.MAP)
 
 
 class JobState(StrEnum):
@@ -282,9 +288,14 @@ class ProjectSettings:
     auto_label_random: float = 0.2
     """Share of each batch that is drawn at random until there are enough such labels to find the threshold by."""
     shard_size: int = 4096
+    label_price: float | None = None
+    """What an answer by a person costs, in ``currency``. Changes nothing but what is shown."""
+    currency: str = "EUR"
     lease_seconds: int = 600
     suggestions: bool = False
     """Whether annotators may ask what the model thinks of an image. Who has seen it answers as it does more often."""
+    map_each_round: bool = False
+    """Whether a map of the pool is drawn with every round's model; else when somebody asks for one."""
 
     overlap: int = 1
     """People that each image is asked of."""

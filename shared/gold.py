@@ -10,9 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from shared.db import events, projects
 from shared.db import gold as rows
 from shared.db.pool import Tx
-from shared.domain import NewTask, Project, TaskKind
+from shared.domain import ImageId, NewTask, Project, ProjectId, TaskKind
 
 
 def mix(tx: Tx, project: Project, new: Sequence[NewTask], *, seed: int) -> list[NewTask]:
@@ -39,3 +40,27 @@ def mix(tx: Tx, project: Project, new: Sequence[NewTask], *, seed: int) -> list[
         for image_id, near in zip(known, beside, strict=True)
     ]
     return sorted([*new, *golds], key=lambda task: task.priority)
+
+
+def mark(tx: Tx, project_id: ProjectId, image_ids: Sequence[ImageId], actor: str) -> list[ImageId]:
+    """The present labels of images are their known answers; returns those that a person or an import has labelled.
+
+    Raises ``NotFound`` for an unknown project.
+    """
+    projects.lock(tx, project_id)
+    changed = rows.mark(tx, project_id, image_ids, actor)
+    _record(tx, project_id, actor, "gold.marked", changed)
+    return changed
+
+
+def unmark(tx: Tx, project_id: ProjectId, image_ids: Sequence[ImageId], actor: str) -> list[ImageId]:
+    """They are asked as gold no more, and answers to them measure nobody; returns those that were gold."""
+    projects.lock(tx, project_id)
+    changed = rows.unmark(tx, project_id, image_ids)
+    _record(tx, project_id, actor, "gold.unmarked", changed)
+    return changed
+
+
+def _record(tx: Tx, project_id: ProjectId, actor: str, kind: str, changed: Sequence[ImageId]) -> None:
+    if changed:
+        events.record(tx, project_id, actor, kind, {"images": len(changed), "image_ids": list(changed)})

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared import overlap
+from shared import overlap, trust
 from shared.db import events, flags, labels, projects, questions, tasks
 from shared.db.pool import Tx
 from shared.db.tasks import Lease
@@ -285,6 +285,23 @@ class Labelling:
             log.warning("round.nudge_failed", project_id=project_id, error=str(error))
 
 
+def _resolve(tx: Tx, task: Task, annotation: Annotation) -> None:
+    """What the image resolves to now."""
+    if task.question_id is not None:
+        overlap.settle(tx, task.question_id)
+    elif task.kind is TaskKind.GOLD:
+        trust.judge(tx, task.project_id, annotation.user_id)
+    else:
+        labels.put_human(tx, annotation)
+
+
+def _counts(tx: Tx, task: Task, annotation_id: AnnotationId) -> bool:
+    """Whether an answer still counts for something: a label, the consensus, or the record of who gave it."""
+    if task.question_id is not None:
+        return questions.takes_answers(tx, task.question_id)
+    return task.kind is TaskKind.GOLD or labels.is_from(tx, annotation_id)
+
+
 def _tell(tx: Tx, annotation: Annotation) -> None:
     """Who wants to hear of answers. What kind of question it was isn't said: it would tell which measure people."""
     data = {
@@ -295,21 +312,6 @@ def _tell(tx: Tx, annotation: Annotation) -> None:
         "user_id": annotation.user_id,
     }
     emit(tx, annotation.project_id, EventType.ANNOTATION_SUBMITTED, data)
-
-
-def _resolve(tx: Tx, task: Task, annotation: Annotation) -> None:
-    """What the image resolves to now."""
-    if task.question_id is not None:
-        overlap.settle(tx, task.question_id)
-    elif task.kind is not TaskKind.GOLD:
-        labels.put_human(tx, annotation)
-
-
-def _counts(tx: Tx, task: Task, annotation_id: AnnotationId) -> bool:
-    """Whether an answer still counts for something: a label, the consensus, or the record of who gave it."""
-    if task.question_id is not None:
-        return questions.takes_answers(tx, task.question_id)
-    return task.kind is TaskKind.GOLD or labels.is_from(tx, annotation_id)
 
 
 def _measure(task: Task, annotation: Annotation) -> None:

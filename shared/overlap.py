@@ -81,7 +81,8 @@ def settle(tx: Tx, question_id: QuestionId) -> Question:
     Nothing changes once a reviewer has decided, or something else has taken its place: the answers stay on record.
     """
     question = questions.lock(tx, question_id)
-    if question.state not in (QuestionState.ASKING, QuestionState.DISAGREED, QuestionState.RESOLVED):
+    open_to_answers = (QuestionState.ASKING, QuestionState.DISAGREED, QuestionState.RESOLVED)
+    if question.state not in open_to_answers or not question.gives_label:
         return question
     said = questions.answers(tx, question_id)
     if question.kind is QuestionKind.SECOND_OPINION:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from shared import arriving, autolabelling, evidence, gold
+from shared import arriving, autolabelling, evidence, gold, mapping
 from shared.arriving import Arrivals
 from shared.autolabelling import Predictions
 from shared.db import events, images, jobs, labels, projects, tasks
@@ -295,6 +295,8 @@ class Rounds:
         if jobs.unfinished(tx, current.id, JobKind.SCORE) or current.checkpoint_id is None:
             return False
         rows.mark_scored(tx, current.checkpoint_id)
+        if project.settings.map_each_round:
+            self._ledger.enqueue(tx, mapping.wanted(tx, project, current.checkpoint_id))
         audits = autolabelling.owed(tx, project)
         met = first_met(evidence.gather(tx, project, current, audits_owed=audits))
         if met is not None and not project.labelling_rest:

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 
 from shared import metrics, telemetry
+from shared.adjudication import Adjudication
 from shared.bus.base import Bus
 from shared.bus.factory import open_bus
 from shared.curation import Curation
@@ -15,6 +16,7 @@ from shared.errors import Retryable
 from shared.jobs import Ledger
 from shared.labelling import Labelling
 from shared.retention import Retention
+from shared.reviewing import Reviewing
 from shared.rounds import Rounds
 from shared.settings import (
     BusSettings,
@@ -44,6 +46,8 @@ class System:
     rounds: Rounds
     labelling: Labelling
     curation: Curation
+    reviewing: Reviewing
+    adjudication: Adjudication
     retention: Retention
     webhooks: Webhooks
 
@@ -94,6 +98,8 @@ def joined(
         rounds=rounds,
         labelling=Labelling(ledger, rounds),
         curation=Curation(ledger, rounds),
+        reviewing=Reviewing(ledger, rounds),
+        adjudication=Adjudication(ledger),
         retention=Retention(database, store, retention or RetentionSettings()),
         webhooks=Webhooks(database, Guard(webhooks or WebhookSettings())),
     )

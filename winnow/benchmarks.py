@@ -11,14 +11,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import costs, heads, labelling, select, tasks, train
+from benchmarks import annotators, costs, crowd, heads, labelling, map, select, tasks, train
 from benchmarks.report import Row, machine
 from shared.errors import Invalid
 
 BENCHMARKS: Mapping[str, Callable[..., list[Row]]] = {
+    "annotators": annotators.run,
     "costs": costs.run,
+    "crowd": crowd.run,
     "heads": heads.run,
     "labelling": labelling.run,
+    "map": map.run,
     "select": select.run,
     "tasks": tasks.run,
     "train": train.run,
@@ -26,7 +29,7 @@ BENCHMARKS: Mapping[str, Callable[..., list[Row]]] = {
 
 
 def run_benchmark(
-    name: str, json_file: Path | None, console: Console, options: Mapping[str, int] | None = None
+    name: str, json_file: Path | None, console: Console, options: Mapping[str, int | Path] | None = None
 ) -> None:
     """``options`` are the benchmark's own. Raises ``Invalid`` for one that it hasn't, or for a name that isn't there;
     ``list`` prints those that are."""

@@ -254,13 +254,18 @@ def cancel(
 def bench(
     name: Annotated[str, typer.Argument(help="Which one; `list` shows them.")],
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the rows to this file.")] = None,
-    annotators: Annotated[int | None, typer.Option(help="Of `tasks`: how many label at once.")] = None,
-    pool: Annotated[int | None, typer.Option(help="Of `tasks`: how many tasks wait.")] = None,
+    annotators: Annotated[int | None, typer.Option(help="Of `tasks` and `crowd`: how many label at once.")] = None,
+    pool: Annotated[int | None, typer.Option(help="Of `tasks` and `crowd`: how many questions wait.")] = None,
+    seconds: Annotated[int | None, typer.Option(help="Of `crowd`: for how long, at each overlap.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Of `annotators`: how many simulations.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Of `annotators`: whose labels, a folder or .zip of train/<class>/*.")
+    ] = None,
 ) -> None:
     """Run a benchmark: its figure beside its limit and its peer, measured in the same run."""
     from winnow.benchmarks import run_benchmark
 
-    given = {"annotators": annotators, "pool": pool}
+    given = {"annotators": annotators, "pool": pool, "seconds": seconds, "seeds": seeds, "data": data}
     run_benchmark(name, json_file, console, {key: value for key, value in given.items() if value is not None})
 
 

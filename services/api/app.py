@@ -18,7 +18,9 @@ from services.api.routes import (
     predictions,
     progress,
     projects,
+    quality,
     uploads,
+    webhooks,
 )
 from shared import web
 from shared.gauges import DatabaseGauges
@@ -42,7 +44,9 @@ _TAGS = [
     {"name": "progress", "description": "Rounds, models, work under way, and who did what."},
     {"name": "models", "description": "Look at a model, put one to use, compare two, take one along."},
     {"name": "predictions", "description": "What a model says of pictures, the project's or others."},
+    {"name": "quality", "description": "How good people are, and what several answers come to."},
     {"name": "exports", "description": "Everything, to take along."},
+    {"name": "webhooks", "description": "Being told of what happens, by requests to an address of yours."},
 ]
 
 
@@ -70,7 +74,20 @@ def create_app(system: System, settings: ApiSettings) -> FastAPI:
     # A gate of its own, so that nobody who waits for an answer waits for a long upload.
     app.state.predict_gate = Gate(receiving=predictions.RECEIVING, threads=predictions.THREADS)
     web.install(app, service="api", ready=system.check, collectors=[DatabaseGauges(system.database)])
-    for family in (projects, images, uploads, labels, guidelines, progress, audit, models, predictions, exports):
+    for family in (
+        projects,
+        images,
+        uploads,
+        labels,
+        guidelines,
+        progress,
+        audit,
+        models,
+        predictions,
+        quality,
+        exports,
+        webhooks,
+    ):
         app.include_router(family.router)
     problems.describe(app)
     return app

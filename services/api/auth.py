@@ -103,6 +103,7 @@ class Somewhere:
 
 AnyReader = Annotated[Caller, Depends(Somewhere(Permission.WATCH))]
 AnyManager = Annotated[Caller, Depends(Anywhere(Permission.CREATE))]
+SomeManager = Annotated[Caller, Depends(Somewhere(Permission.MANAGE))]
 Operator = Annotated[Caller, Depends(Anywhere(Permission.OPERATE))]
 AnyWorker = Annotated[Caller, Depends(Somewhere(Permission.BATCH_WORK))]
 Reader = Annotated[Caller, Depends(InProject(Permission.WATCH))]

@@ -45,6 +45,12 @@ def errors(*statuses: int) -> Responses:
     }
 
 
+def file_of(media_type: str) -> Responses:
+    """The ``responses`` of an endpoint that answers with a file."""
+    schema = {"type": "object"} if media_type == "application/json" else {"type": "string", "format": "binary"}
+    return {200: {"description": "The file.", "content": {media_type: {"schema": schema}}}}
+
+
 def describe(app: FastAPI) -> None:
     """Let the application's OpenAPI document hold the schema of problems."""
 

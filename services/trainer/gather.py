@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shared import arrays
+from shared import arrays, consensus
 from shared.db import images, labels, projects, rounds
 from shared.db.labels import Example
 from shared.db.pool import Database
@@ -25,6 +25,8 @@ from shared.learning.recipe import Recipe, overridden
 from shared.store.base import Store, features_info_key, features_key, pixels_key, training_prefix
 from shared.weights import find_weights
 
+DAWID_SKENE = "dawid_skene"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Material:
@@ -35,6 +37,8 @@ class Material:
     pool: Sequence[Example]
     holdout: Sequence[Example]
     labels_at: datetime
+    weights: NDArray[np.float64] | None = None
+    """How much each label of ``pool`` counts, (n,); None: all the same."""
 
 
 class Gatherer:
@@ -47,7 +51,13 @@ class Gatherer:
         self._most_unlabelled = most_unlabelled
 
     def material(self, job: Job) -> Material:
-        """The labels of now, or those that an earlier attempt at this job was trained on."""
+        """The labels of now, or those that an earlier attempt at this job was trained on.
+
+        Where the project says so, labels by several answers are weighed anew before the first attempt.
+        """
+        with self._database.transaction() as tx:
+            if job.fence == 1 and projects.get(tx, job.project_id).settings.consensus == DAWID_SKENE:
+                consensus.renew(tx, job.project_id, actor="system")
         with self._database.transaction() as tx:
             settings = projects.get(tx, job.project_id).settings
             classes = projects.classes(tx, job.project_id)
@@ -59,14 +69,40 @@ class Gatherer:
         noted = self._noted(job, settings) if job.fence > 1 else None
         if noted is not None:
             pool, labels_at = noted
-        else:
-            self._note(job, settings, pool, labels_at)
-        return Material(settings=settings, classes=classes, pool=pool, holdout=holdout, labels_at=labels_at)
+        weights = self._weights(job, settings, pool, noted=noted is not None)
+        if noted is None:
+            self._note(job, settings, pool, labels_at, weights)
+        return Material(
+            settings=settings, classes=classes, pool=pool, holdout=holdout, labels_at=labels_at, weights=weights
+        )
 
-    def _note(self, job: Job, settings: ProjectSettings, pool: Sequence[Example], labels_at: datetime) -> None:
+    def _weights(
+        self, job: Job, settings: ProjectSettings, pool: Sequence[Example], *, noted: bool
+    ) -> NDArray[np.float64] | None:
+        """How much each label counts, or did at an earlier attempt."""
+        if not settings.weigh_labels:
+            return None
+        if noted:
+            try:
+                return arrays.load(self._store, training_prefix(job.project_id, job.id) + "weights.npy")
+            except NotFound:  # they didn't count then
+                return None
+        with self._database.transaction() as tx:
+            return consensus.label_weights(tx, job.project_id, [e.image_id for e in pool])
+
+    def _note(
+        self,
+        job: Job,
+        settings: ProjectSettings,
+        pool: Sequence[Example],
+        labels_at: datetime,
+        weights: NDArray[np.float64] | None,
+    ) -> None:
         prefix = training_prefix(job.project_id, job.id)
         rows = [(e.image_id, e.shard_id, e.shard_row, e.position, e.at_random) for e in pool]
         arrays.save(self._store, prefix + "examples.npy", np.asarray(rows, np.int64))
+        if weights is not None:
+            arrays.save(self._store, prefix + "weights.npy", weights)
         head = {"labels_at": labels_at.isoformat(), "config": LearnConfig.from_settings(settings).to_dict()}
         self._store.put_bytes(prefix + "order.json", json.dumps(head).encode(), "application/json")
 
@@ -101,6 +137,9 @@ class Gatherer:
     def gather(self, job: Job, material: Material, folder: Path) -> None:
         """Everything that the order's folder holds."""
         self._examples(job.project_id, material, material.pool, folder, "")
+        if material.weights is not None:
+            order = sorted(range(len(material.pool)), key=lambda n: _place(material.pool[n]))
+            np.save(folder / "weights.npy", material.weights[order])
         if material.holdout:
             self._examples(job.project_id, material, material.holdout, folder, "holdout_")
         config = LearnConfig.from_settings(material.settings)
@@ -132,9 +171,9 @@ class Gatherer:
     def _examples(
         self, project_id: ProjectId, material: Material, examples: Sequence[Example], folder: Path, prefix: str
     ) -> None:
-        """Write what the model is fed, ``<prefix>x.npy``, the columns of the classes, ``<prefix>y.npy``, and which
-        labels were drawn at random, ``<prefix>at_random.npy``."""
-        ordered = sorted(examples, key=lambda e: (e.shard_id, e.shard_row))
+        """Write what the model is fed, ``<prefix>x.npy``, the columns of the classes, ``<prefix>y.npy``, which labels
+        were drawn at random, ``<prefix>at_random.npy``, and whose they are, ``<prefix>images.npy``."""
+        ordered = sorted(examples, key=_place)
         parts: list[NDArray[Any]] = []
         for shard_id, group in groupby(ordered, key=lambda e: e.shard_id):
             source = self._source(project_id, shard_id, material)
@@ -142,6 +181,7 @@ class Gatherer:
         np.save(folder / f"{prefix}x.npy", np.concatenate(parts))
         np.save(folder / f"{prefix}y.npy", np.asarray([e.position for e in ordered], np.int64))
         np.save(folder / f"{prefix}at_random.npy", np.asarray([e.at_random for e in ordered], np.bool_))
+        np.save(folder / f"{prefix}images.npy", np.asarray([e.image_id for e in ordered], np.int64))
 
     def _unlabelled(self, project_id: ProjectId, material: Material, folder: Path) -> None:
         """A random part of the unlabelled pool, in the order of shards; the same for the same labels."""
@@ -171,3 +211,8 @@ class Gatherer:
             raise Retryable(f"the last model is gone: {error}") from error
         (folder / "previous.safetensors").write_bytes(body)
         (folder / "previous.json").write_bytes(described)
+
+
+def _place(example: Example) -> tuple[ShardId, int]:
+    """By which examples are ordered in every file of the folder."""
+    return example.shard_id, example.shard_row

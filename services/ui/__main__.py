@@ -18,7 +18,7 @@ _DRAIN_S = 5
 
 
 class _Server(uvicorn.Server):
-    """Breaks uploads off as soon as it is told to end; their browsers try again."""
+    """Breaks uploads and streams off as soon as it is told to end; their browsers try again."""
 
     def __init__(self, config: uvicorn.Config, closing: Callable[[], None]) -> None:
         super().__init__(config)
@@ -40,7 +40,12 @@ def main() -> None:
         access_log=False,
         timeout_graceful_shutdown=_DRAIN_S,
     )
-    server = _Server(config, app.state.parts.receiver.gate.close)
+
+    def closing() -> None:
+        app.state.parts.receiver.gate.close()
+        app.state.parts.telling.interrupt()
+
+    server = _Server(config, closing)
     # uvicorn ends the requests under way on SIGTERM, then raises the signal again for us.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:

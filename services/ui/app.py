@@ -8,15 +8,20 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from services.ui import (
     activity,
+    adjudication,
     assets,
     beginning,
     browsing,
+    checkpoints,
     configuration,
     data,
+    gallery,
     grid,
     images,
+    insight,
     labelling,
     looking,
+    map,
     models,
     navigation,
     oidc,
@@ -29,7 +34,12 @@ from services.ui import (
     people_system,
     permits,
     projects,
+    quality,
+    quick,
+    review,
+    review_calls,
     sign_in,
+    webhooks,
     wording,
     workplace,
 )
@@ -40,6 +50,7 @@ from services.ui.parts import Parts
 from services.ui.security import SameOrigin, SecurityHeaders
 from services.ui.sessions import NotSignedIn, ask_to_sign_in, cookie_name
 from services.ui.standing import Standings
+from services.ui.telling import Telling
 from services.ui.throttle import Throttle
 from services.ui.words import TRANSLATIONS
 from shared import web
@@ -48,19 +59,29 @@ from shared.settings import OidcSettings, UiSettings
 from shared.system import System
 
 _PAGES = (
+    labelling,  # asked most often by far, and routes are gone through in order
     sign_in,
     beginning,  # before whatever would take "new" for a project's id
     pages,
     workplace,
+    checkpoints,  # before whatever would take "compare" for a model's id
     models,
     browsing,
     images,
-    labelling,
+    review,
+    review_calls,
     looking,
     grid,
+    quick,
+    map,
     projects,
+    insight,
+    gallery,
     activity,
+    adjudication,
+    quality,
     operations,
+    webhooks,
     people,
     people_system,
     people_invitations,
@@ -80,11 +101,13 @@ def create_app(system: System, settings: UiSettings, identity: OidcSettings | No
     """
     app = FastAPI(title="Winnow: labelling", docs_url=None, redoc_url=None)
     static = f"/static/{assets.version(assets.STATIC)}"
+    standings = Standings(system.database)
     app.state.parts = Parts(
         system=system,
         settings=settings,
         templates=_templates(static),
-        standings=Standings(system.database),
+        standings=standings,
+        telling=Telling(standings),
         throttle=Throttle(system.database),
         provider=Provider(identity) if identity is not None and identity.issuer else None,
         receiver=Receiver(

@@ -45,7 +45,14 @@ GROUPS = (
         key="people",
         title=N_("People"),
         about=N_("How labelling works for those who do it."),
-        names=("lease_seconds", "suggestions"),
+        names=("lease_seconds", "suggestions", "map_each_round", "label_price", "currency"),
+    ),
+    Group(
+        key="quality",
+        title=N_("How good answers are"),
+        about=N_("Several people for each image, questions whose answer is known, and what follows from them."),
+        names=("overlap", "agreement", "overlap_max", "consensus", "gold_rate", "quality_floor", "quality_golds",
+               "weigh_labels"),
     ),
     Group(
         key="learning",
@@ -88,7 +95,36 @@ WORDS: Mapping[str, tuple[str, str]] = {
         N_("Labels of each class at first"),
         N_("The first choice goes on until every class has so many labels."),
     ),
-    "label_budget": (N_("Budget"), N_("Stop after so many labels by people, those to measure on included.")),
+    "label_budget": (
+        N_("Budget"),
+        N_("Stop after so many answers by people, those to measure on included. With several people for each image "
+           "each of them counts."),
+    ),
+    "overlap": (N_("People for each image"), N_("So many are asked about every image, each once.")),
+    "agreement": (
+        N_("More where they disagree"),
+        N_("Whether one more person at a time is asked until so many agree as are asked at first."),
+    ),
+    "overlap_max": (N_("… up to so many people"), N_("After that a reviewer decides.")),
+    "consensus": (
+        N_("Consensus"),
+        N_("majority: what most say, else a reviewer. dawid_skene: before each training all answers are weighed by how "
+           "good people prove to be."),
+    ),
+    "gold_rate": (
+        N_("Share of known questions"),
+        N_("From 0 to 0.5. Images whose answer is known are mixed in at this rate, unseen, to measure people."),
+    ),
+    "quality_floor": (
+        N_("Pause people below"),
+        N_("From 0 to 1. Who is surely right less often, where the answer is known, is asked nothing more, and others "
+           "are asked what they answered. Empty: nobody is."),
+    ),
+    "quality_golds": (N_("… after so many known answers"), N_("Fewer pause nobody.")),
+    "weigh_labels": (
+        N_("Labels count by who gave them"),
+        N_("Whether the model believes the labels of people who are often wrong less."),
+    ),
     "target_accuracy": (
         N_("Target accuracy"),
         N_("From 0 to 1. Stop when the accuracy is surely this high: the lower end of its 95% interval reaches it."),
@@ -130,6 +166,12 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "suggestions": (
         N_("Suggestions by the model"),
         N_("Whether annotators may ask what the model thinks. A suggestion sways: leave it off for the best labels."),
+    ),
+    "label_price": (N_("Price of an answer"), N_("What a person's answer costs. The overview then shows the cost.")),
+    "currency": (N_("Currency"), N_("Three letters, such as EUR, USD, GBP.")),
+    "map_each_round": (
+        N_("A map with every round"),
+        N_("Draw the map anew whenever a model has looked at the pool. Off: when somebody asks for it on its page."),
     ),
     "train_mode": (
         N_("Training"),

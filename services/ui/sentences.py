@@ -80,9 +80,11 @@ def _uploaded(data: Data, names: Names) -> str:
     if "class_id" in data:
         text += _(", labelled “%s”") % names.class_(data["class_id"])
     if data.get("duplicate"):
-        text += _("; %s were there already") % f"{data['duplicate']:,}"
+        text += (
+            ngettext("; %s was there already", "; %s were there already", data["duplicate"]) % f"{data['duplicate']:,}"
+        )
     if data.get("rejected"):
-        text += _("; %s were refused") % f"{data['rejected']:,}"
+        text += ngettext("; %s was refused", "; %s were refused", data["rejected"]) % f"{data['rejected']:,}"
     return text
 
 
@@ -137,9 +139,21 @@ def _rolled_back(data: Data, names: Names) -> str:
     return _("took model %s out of use") % str(data["from"])
 
 
+def _changed(data: Data) -> str:
+    """Of a webhook."""
+    told = {key: value for key, value in data.items() if key != "webhook"}
+    return ", ".join(
+        f"{key} = {', '.join(value) if isinstance(value, list) else _plain(value)}" for key, value in told.items()
+    )
+
+
 def _invited(data: Data, names: Names) -> str:
     text = _("invited somebody as %s") % (data.get("role") or (_("admin") if data.get("admin") else _("user")))
     return text + (f" ({data['note']})" if data.get("note") else "")
+
+
+def _one_image(data: Data) -> str:
+    return str(data["image_ids"][0])
 
 
 _SENTENCES: Mapping[str, Callable[[Data, Names], str]] = {
@@ -162,18 +176,43 @@ _SENTENCES: Mapping[str, Callable[[Data, Names], str]] = {
         ngettext("brought in %s known label", "brought in %s known labels", int(data["labels"])) % f"{data['labels']:,}"
     ),
     "labels.corrected": _corrected,
+    "labels.kept": _images("looked at %s label again and kept it", "looked at %s labels again and kept them"),
+    "labels.review_undone": _images("took back a review of %s image", "took back a review of %s images"),
+    "labels.filed": _images("filed %s image as the model says", "filed %s images as the model says"),
     "labels.removed": _images("removed the label of %s image", "removed the labels of %s images"),
     "data.exported": lambda data, names: _("downloaded the labels as %s") % str(data["form"]).upper(),
     "task.skipped": _skipped,
     "annotation.undone": lambda data, names: _("took back the answer to task %s") % data["task"],
     "annotation.changed": lambda data, names: _("changed the answer to task %s") % data["task"],
+    "consensus.renewed": lambda data, names: (
+        _("weighed all answers anew: %s labels, of which %s changed") % (f"{data['labels']:,}", f"{data['changed']:,}")
+    ),
+    "adjudication.decided": lambda data, names: _("decided where people disagreed about image %s") % _one_image(data),
+    "adjudication.revealed": lambda data, names: _("looked at what people said of image %s") % _one_image(data),
+    "second_opinions.asked": _images("asked for a second opinion on %s image", "asked for one on %s images"),
+    "gold.marked": _images("marked the answer to %s image as known", "marked the answers to %s images as known"),
+    "gold.unmarked": _images("took %s image out of what is known", "took %s images out of what is known"),
+    "member.distrusted": lambda data, names: (
+        _("paused user %s: %s; %s images are asked of others") % (data["user"], data["reason"], f"{data['images']:,}")
+    ),
     "image.flagged": lambda data, names: _("flagged image %s") % data["image"],
+    "map.asked": lambda data, names: _("had a map of the pool drawn"),
     "model.promoted": lambda data, names: _("put model %s to use") % data["checkpoint"],
     "model.rolled_back": _rolled_back,
+    "model.downloaded": lambda data, names: _("downloaded model %s") % data["checkpoint"],
     "jobs.requeued": _requeued,
     "job.cancelled": lambda data, names: _("cancelled the %s job %s") % (data["kind"], data["job"]),
     "backup.done": lambda data, names: _("made the backup %s") % data["snapshot"],
     "backup.restored": lambda data, names: _("restored the backup %s") % data["snapshot"],
+    "webhook.created": lambda data, names: _("made webhook %s, to %s") % (data["webhook"], data["url"]),
+    "webhook.changed": lambda data, names: _("changed webhook %s: %s") % (data["webhook"], _changed(data)),
+    "webhook.rotated": lambda data, names: _("gave webhook %s a new secret") % data["webhook"],
+    "webhook.deleted": lambda data, names: _("deleted webhook %s, to %s") % (data["webhook"], data["url"]),
+    "webhook.pinged": lambda data, names: _("sent a test message to webhook %s") % data["webhook"],
+    "webhook.redelivered": lambda data, names: (
+        _("had delivery %s of webhook %s made again") % (data["delivery"], data["webhook"])
+    ),
+    "webhook.disabled": lambda data, names: _("switched webhook %s off: %s") % (data["webhook"], data["reason"]),
     "user.added": lambda data, names: (
         (_("added the vendor %s") if data.get("vendor") else _("added the user %s")) % data["username"]
     ),

@@ -54,7 +54,7 @@ def signed_in_as(request: Request, parts: PartsOf) -> Principal:
 SignedInAs = Annotated[Principal, Depends(signed_in_as)]
 
 
-def signed_in(who: SignedInAs) -> User:
+async def signed_in(who: SignedInAs) -> User:
     """The user of this request, whatever they may do: for what everybody may who is signed in."""
     assert who.user is not None  # a session is somebody's
     return who.user

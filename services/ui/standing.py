@@ -11,9 +11,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared.db import images, jobs, labels, rounds
+from shared.db import images, jobs, labels, rounds, tasks
 from shared.db.pool import Database, Tx
-from shared.domain import Job, JobKind, JobState, ProjectId, Round, RoundMode, RoundState, ShardState
+from shared.domain import Job, JobKind, JobState, ProjectId, ProjectSettings, Round, RoundMode, RoundState, ShardState
 from shared.overview import Overview, overview
 
 FRESH_S = 1.0
@@ -106,6 +106,9 @@ def _labelled(tx: Tx, now: Overview, current: Round) -> Progress | None:
     """Answers of this round. Round 0 asks for the holdout, too, and what is asked for must not show which is which."""
     settings, first = now.project.settings, current.number == 0
     live = now.tasks.open + now.tasks.leased
+    if counted_by_answers(settings):
+        answered = tasks.answered_since(tx, now.project.id, current.labels_at)
+        return _counted(answered, answered + live, "labels")
     wanted = settings.initial if first else settings.batch_size
     new = labels.count_new(tx, now.project.id, current.labels_at, wanted + live)
     done = now.labels.human if first else new
@@ -113,6 +116,11 @@ def _labelled(tx: Tx, now: Overview, current: Round) -> Progress | None:
         return _counted(done, done + live, "labels")
     unmeasured = now.images.holdout - now.labels.holdout if first else 0
     return _counted(done, done + min(max(0, wanted - new) + unmeasured, live), "labels")
+
+
+def counted_by_answers(settings: ProjectSettings) -> bool:
+    """Whether annotators are shown a count of answers: where some give no label, one of labels would tell which."""
+    return settings.gold_rate > 0 or settings.overlap > 1
 
 
 def _counted(done: int, total: int, unit: str) -> Progress | None:

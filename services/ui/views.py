@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel, Field
 
-from services.ui.standing import Standing
+from services.ui.standing import Standing, counted_by_answers
 from shared.db import images, tasks
 from shared.db.pool import Tx
 from shared.db.tasks import Lease
@@ -34,7 +34,8 @@ class TaskView(BaseModel):
 
 
 class MyProgress(BaseModel):
-    """``share``, ``done`` and ``total`` are of the round's present step."""
+    """``share``, ``done`` and ``total`` are of the round's present step. ``labels`` and ``done`` are answers where some
+    give no label."""
 
     answered_by_me: int
     labels: int
@@ -80,9 +81,10 @@ def task_views(tx: Tx, project_id: ProjectId, leased: Sequence[Task]) -> list[Ta
 def my_progress(tx: Tx, standing: Standing, user: User) -> MyProgress:
     answered = tasks.answered_by(tx, standing.overview.project.id, user.id)
     now, step = standing.overview, standing.progress
+    counted = counted_by_answers(now.project.settings)
     return MyProgress(
         answered_by_me=answered,
-        labels=now.labels.pool + now.labels.holdout,
+        labels=now.labels.answers if counted else now.labels.pool + now.labels.holdout,
         round=now.round.number if now.round else None,
         step=now.round.state.value if now.round else None,
         share=step.share if step else None,

@@ -23,6 +23,7 @@ TABLES = (
     "annotations", "labels", "gold", "jobs", "events", "class_examples", "passes", "flags", "imports",
     "memberships", "invitations",
     "webhook_endpoints", "webhook_secrets", "webhook_messages", "webhook_attempts",
+    "reviews",
 )  # fmt: skip
 """What is copied, each table after those that it refers to. A table that a snapshot's version had not is left out."""
 LEFT_OUT = ("sessions", "sign_in_failures", "schema_migrations")

@@ -40,6 +40,8 @@ class Question:
     """Answers that stand."""
     asked_by: UserId | None
     created_at: datetime
+    gives_label: bool = True
+    """Whether the label, if it is one by these answers, still is. Known of a question that is held."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +69,8 @@ class Known:
     right: int
 
 
-def _question(row: Row) -> Question:
+def from_row(row: Row) -> Question:
+    """Of a row of ``questions``."""
     return Question(
         id=row["id"],
         project_id=row["project_id"],
@@ -78,6 +81,7 @@ def _question(row: Row) -> Question:
         answered=row["answered"],
         asked_by=row["asked_by"],
         created_at=row["created_at"],
+        gives_label=row.get("gives_label", True),
     )
 
 
@@ -86,7 +90,7 @@ def lock(tx: Tx, question_id: QuestionId) -> Question:
     row = tx.one(_Q["lock"], {"id": question_id})
     if row is None:
         raise NotFound(f"there is no question {question_id}")
-    return _question(row)
+    return from_row(row)
 
 
 def get(tx: Tx, project_id: ProjectId, question_id: QuestionId) -> Question:
@@ -94,7 +98,7 @@ def get(tx: Tx, project_id: ProjectId, question_id: QuestionId) -> Question:
     row = tx.one(_Q["get"], {"project_id": project_id, "id": question_id})
     if row is None:
         raise NotFound(f"there is no question {question_id} in this project")
-    return _question(row)
+    return from_row(row)
 
 
 def answers(tx: Tx, question_id: QuestionId) -> list[Said]:

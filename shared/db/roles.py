@@ -93,6 +93,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "sessions": "SELECT, INSERT, DELETE, UPDATE (last_seen_at)",
         "sign_in_failures": "SELECT, INSERT, DELETE",
         "api_keys": "SELECT, INSERT, UPDATE (revoked_at)",
+        "reviews": "SELECT, INSERT, UPDATE",
         "memberships": "SELECT, INSERT, UPDATE, DELETE",
         "invitations": "SELECT, INSERT, UPDATE",
         "webhook_endpoints": "SELECT, INSERT, UPDATE, DELETE",
@@ -100,7 +101,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "webhook_messages": "SELECT, INSERT, UPDATE",
         "webhook_attempts": READ,
     },
-    "trainer": _SWEEPS,
+    "trainer": {**_SWEEPS, "labels": "SELECT, INSERT, UPDATE"},  # by consensus
     "scorer": {**_SWEEPS, "labels": "SELECT, INSERT, UPDATE, DELETE"},  # the model's
 }
 

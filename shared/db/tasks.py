@@ -75,7 +75,8 @@ class Expired:
     fence: int
 
 
-def _task(row: Row) -> Task:
+def task_of(row: Row) -> Task:
+    """Of a row of ``tasks``."""
     return Task(
         id=row["id"],
         project_id=row["project_id"],
@@ -175,10 +176,10 @@ def lease(
         "without": list(without),
         "window": GOLD_WINDOW,
     }
-    held = [_task(row) for row in tx.all(_Q["held"], {**params, "count": count})]
+    held = [task_of(row) for row in tx.all(_Q["held"], {**params, "count": count})]
     if len(held) >= count:
         return held
-    fresh = [_task(row) for row in tx.all(_Q["lease"], {**params, "count": count - len(held)})]
+    fresh = [task_of(row) for row in tx.all(_Q["lease"], {**params, "count": count - len(held)})]
     return sorted(held + fresh, key=lambda t: (t.priority, t.id))
 
 
@@ -210,7 +211,7 @@ def get(tx: Tx, project_id: ProjectId, task_id: TaskId) -> Task:
     row = tx.one(_Q["get"], {"project_id": project_id, "id": task_id})
     if row is None:
         raise NotFound(f"there is no task {task_id} in this project")
-    return _task(row)
+    return task_of(row)
 
 
 def finish(tx: Tx, project_id: ProjectId, user_id: UserId, held: Lease) -> Task | None:
@@ -219,7 +220,7 @@ def finish(tx: Tx, project_id: ProjectId, user_id: UserId, held: Lease) -> Task 
     A lease that ran out without anybody else taking the task is still good: the answer is not thrown away.
     """
     row = tx.one(_Q["finish"], {"project_id": project_id, "user_id": user_id, "id": held.task_id, "fence": held.fence})
-    return None if row is None else _task(row)
+    return None if row is None else task_of(row)
 
 
 def skip(tx: Tx, project_id: ProjectId, user_id: UserId, held: Lease, way: PassOn = PassOn.LATER) -> Task | None:
@@ -236,14 +237,14 @@ def skip(tx: Tx, project_id: ProjectId, user_id: UserId, held: Lease, way: PassO
             "reserve_s": RESERVED_S,
         },
     )
-    return None if row is None else _task(row)
+    return None if row is None else task_of(row)
 
 
 def hand_on(tx: Tx, task: Task, user_id: UserId, way: PassOn, reason: str) -> Task:
     """Never give this task to this person again; it is given up once everybody has handed it on."""
     tx.run(_Q["insert_pass"], {"task_id": task.id, "user_id": user_id, "way": way.value, "reason": reason})
     row = tx.one(_Q["give_up_if_all_passed"], {"id": task.id})
-    return task if row is None else _task(row)
+    return task if row is None else task_of(row)
 
 
 def could_not_tell(tx: Tx, project_id: ProjectId, limit: int) -> list[CouldNotTell]:
@@ -260,7 +261,7 @@ def note_suggested(tx: Tx, user_id: UserId, shown: Sequence[tuple[Lease, ClassId
 def take_back(tx: Tx, user_id: UserId, task_id: TaskId, *, lease_s: float) -> Task | None:
     """Lease an answered task to the annotator who answered it, under a new fence."""
     row = tx.one(_Q["take_back"], {"id": task_id, "user_id": user_id, "lease_s": lease_s})
-    return None if row is None else _task(row)
+    return None if row is None else task_of(row)
 
 
 def add_annotation(
@@ -331,4 +332,10 @@ def any_live(tx: Tx, project_id: ProjectId) -> bool:
 def answered_by(tx: Tx, project_id: ProjectId, user_id: UserId) -> int:
     """How many of this annotator's answers stand."""
     row = tx.one(_Q["user_count"], {"project_id": project_id, "user_id": user_id})
+    return int(row["answered"]) if row else 0
+
+
+def answered_since(tx: Tx, project_id: ProjectId, since: datetime) -> int:
+    """Everybody's answers since then that stand."""
+    row = tx.one(_Q["answered_since"], {"project_id": project_id, "since": since})
     return int(row["answered"]) if row else 0

@@ -88,8 +88,17 @@ class Calibration:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Unseen:
+    """Calibrated probabilities (m, C) of the labelled images ``rows`` (m,), by models that had not seen them."""
+
+    rows: Ints
+    probabilities: Floats
+
+
+@dataclass(frozen=True, kw_only=True)
 class Fitted:
-    """``history`` is that of the first member; ``details`` what a head's or a ridge's search found."""
+    """``history`` is that of the first member; ``details`` what a head's or a ridge's search found. ``unseen`` None:
+    too few labels, or a committee of heads or ridges, see ``Calibration``."""
 
     model: Model
     history: tuple[EpochReport, ...]
@@ -97,6 +106,7 @@ class Fitted:
     kind: str
     calibration: Calibration | None
     details: dict[str, Any]
+    unseen: Unseen | None = None
 
 
 Holdout = tuple[npt.NDArray[Any], npt.NDArray[Any]]
@@ -152,6 +162,8 @@ def fit(
     extras = extras or Extras()
     around = around or Surroundings(device=torch.device(device))
     check(x, y, n_classes, config, "the training set")
+    if extras.weights is not None and not np.all(np.asarray(extras.weights) > 0):
+        x, y, extras = _without_weightless(x, y, extras)
     if holdout is not None and len(holdout[0]) == 0:
         holdout = None
     if holdout is not None:
@@ -175,6 +187,18 @@ def fit(
     with _seeded(config.seed, around.device):
         fitted = job.run()
     return replace(fitted, kind=kind)
+
+
+def _without_weightless(
+    x: npt.NDArray[Any], y: npt.NDArray[Any], extras: Extras
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any], Extras]:
+    """What weighs nothing is left out, so that it counts for no fold, batch or class either."""
+    kept = np.flatnonzero(np.asarray(extras.weights) > 0)
+    if not len(kept):
+        raise Invalid("every label weighs nothing: there is nothing to learn from")
+    drawn = None if extras.at_random is None else extras.at_random[kept]
+    assert extras.weights is not None
+    return x[kept], y[kept], replace(extras, weights=extras.weights[kept], at_random=drawn)
 
 
 def check(x: npt.NDArray[Any], y: npt.NDArray[Any], n_classes: int, config: LearnConfig, what: str) -> None:
@@ -234,6 +258,7 @@ class _Job:
         self.stages = self.passes * (recipe.committee + (0 if spec.reads_features else self.folds))
         self.stage = 0
         self.history: list[EpochReport] = []
+        self.unseen: Unseen | None = None
 
     @property
     def _learns_from_itself(self) -> bool:
@@ -389,6 +414,7 @@ class _Job:
         own = rows < len(self.data.y)  # pseudo-labels follow those of people, and are no evidence
         rows, truth = rows[own], data.y[rows[own]]
         said = (torch.from_numpy(np.asarray(logits, np.float64)[own]) / found.temperature).softmax(1).numpy()
+        self.unseen = Unseen(rows=rows, probabilities=said.astype(np.float32))
         drawn = None if self.extras.at_random is None else np.asarray(self.extras.at_random, np.bool_)[rows]
         return replace(
             found,
@@ -410,6 +436,7 @@ class _Job:
             kind="",
             calibration=calibration,
             details=details,
+            unseen=self.unseen,
         )
 
     def _with_pseudo_labels(self, model: Model) -> tuple[Examples, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 import uuid
@@ -15,10 +16,12 @@ from PIL import Image
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from shared.db.roles import SERVICES, role
+from shared.db.webhooks import EventType
 from tests.e2e.running import PASSWORD, DigitsProject, Running, digits_project, oracle, running
 from tests.e2e.test_loop import SETTINGS, finish, local_env
 from tests.integration.api_support import encoded
 from tests.made_secrets import MadeSecrets
+from tests.receiver import Receiver, receiver
 from tests.servers.postgres import PostgresServer
 from tests.servers.rabbit import RabbitServer
 from tests.waiting import wait_for
@@ -120,6 +123,30 @@ def browse(bob: Annotator, project: DigitsProject) -> None:
     bob._call("POST", f"{here}/data/imports/{begun}/end")
 
 
+def be_told(stack: Running, project: DigitsProject, there: Receiver) -> None:
+    """Everything that happens is told to a listener: each service writes it down, the api delivers it."""
+    told = {f"type.{one.value}": "1" for one in EventType}
+    with Annotator(stack.ui_url) as bob:
+        bob.sign_in("bob", PASSWORD)
+
+        def post(path: str, **data: str) -> None:
+            answer = bob._client.post(path, data=data)
+            assert answer.status_code in (200, 303), answer.text
+
+        fields = {"url": there.url(), "project": str(project.id), **told}
+        post("/webhooks", **fields)
+        post("/webhooks/1", **fields, enabled="1", description="ours")
+        post("/webhooks/1/rotate")
+        post("/webhooks/1/ping")
+        for page in ("/webhooks", "/webhooks/1", "/webhooks/1/deliveries/1"):
+            bob._call("GET", page)
+        wait_for(lambda: bool(there.heard), "the test message")
+        wait_for(lambda: bool(stack.rows("SELECT 1 FROM webhook_messages WHERE state = 'delivered'")), "its record")
+        post("/webhooks/1/deliveries/1/redeliver")
+        post("/webhooks", **{**fields, "url": there.url() + "/other"})
+        post("/webhooks/2/delete", confirmed="1")
+
+
 def manage(stack: Running, project: DigitsProject, folder: Path) -> None:
     """What integrations do, beyond uploading."""
     with stack.client() as client:
@@ -139,8 +166,16 @@ def manage(stack: Running, project: DigitsProject, folder: Path) -> None:
 
 
 def loop(stack: Running, folder: Path) -> None:
+    with receiver() as there:
+        _loop(stack, folder, there)
+        told = {json.loads(heard.body)["type"] for heard in there.heard}
+    assert {"annotation.submitted", "round.completed", "project.stopped"} <= told
+
+
+def _loop(stack: Running, folder: Path, there: Receiver) -> None:
     project = digits_project(stack, pool=300, holdout=150, **SETTINGS)
     label_by_hand(stack, project)
+    be_told(stack, project, there)
     annotator = oracle(stack, project, "ann")
     done = threading.Event()
     thread = annotator.in_thread(done.is_set)
@@ -163,8 +198,9 @@ def refusals(folder: Path) -> list[str]:
 
 def environment(folder: Path, **more: str) -> dict[str, Any]:
     """Retention at work as well: it deletes while the loop runs."""
+    allowed = {"WINNOW_WEBHOOK_ALLOW_NETWORKS": '["127.0.0.0/8"]', "WINNOW_WEBHOOK_POLL_S": "0.1"}
     kept = {"WINNOW_RETENTION_SCORES": "1", "WINNOW_RETENTION_WEIGHTS": "1", "WINNOW_RETENTION_EVERY_S": "1"}
-    return {**local_env(folder), **kept, **more}
+    return {**local_env(folder), **allowed, **kept, **more}
 
 
 def test_the_loop_with_an_account_in_postgres_for_each_service(admin_url: str, accounts: Own, tmp_path: Path) -> None:

@@ -16,13 +16,13 @@ import torch
 import torchvision
 from typer.testing import CliRunner
 
-from services.api.asking import MAX_PICTURES
 from services.scorer.models import KEPT, Models
 from services.scorer.predict import PredictHandler
 from shared import imaging
 from shared.db import images, jobs, rounds
 from shared.domain import CheckpointId, JobId, JobKind, JobState, NewImage, Scope
 from shared.errors import Retryable
+from shared.intake.asking import MAX_PICTURES
 from shared.learning import backbones
 from shared.learning.checkpoints import manifest, to_bytes
 from shared.learning.config import LearnConfig

@@ -48,6 +48,7 @@ PUBLIC = {
     ("GET", "/oidc/callback"),
     ("POST", "/invitations/{token}"),
     ("GET", PLOTLY_PATH),
+    ("GET", "/worker.js"),
 }
 # What everybody may who is signed in: it shows or changes only what is their own.
 OF_EVERYBODY = {
@@ -61,7 +62,7 @@ OF_EVERYBODY = {
 }
 LOOKING = {Permission.SEE, Permission.BROWSE, Permission.WATCH, Permission.AUDIT, Permission.EXPORT}
 # Asked with POST because a question doesn't fit an address; nothing is changed.
-ASKED_WITH_POST = {"/v1/projects/{project_id}/predict"}
+ASKED_WITH_POST = {"/v1/projects/{project_id}/predict", "/projects/{project_id}/quick/export.{form}"}
 InProject = auth.InProject | ui_permits.InProject
 Needs = InProject | auth.Anywhere | auth.Somewhere | ui_permits.Anywhere | ui_permits.Somewhere
 

@@ -27,8 +27,8 @@ def system(migrated_database_url: str, tmp_path: Path) -> Iterator[System]:
 
 
 def begin(system: System, **settings: Any) -> World:
-    wanted: dict[str, Any] = {"pool": 12, "mode": RoundMode.STRICT, "initial": 4, "overlap": 3}
-    made = build(system, **wanted | settings)
+    given: dict[str, Any] = {"pool": 12, "mode": RoundMode.STRICT, "initial": 4, "overlap": 3} | settings
+    made = build(system, **given)
     made.start()
     made.do_embed()
     made.do_select()

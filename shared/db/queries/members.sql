@@ -21,7 +21,8 @@ WHERE project_id = %(project_id)s AND user_id = %(user_id)s
 RETURNING *;
 
 -- name: resume
-UPDATE memberships SET paused_at = NULL, pause_reason = NULL
+-- What they answered before no longer counts against them.
+UPDATE memberships SET paused_at = NULL, pause_reason = NULL, measured_from = clock_timestamp()
 WHERE project_id = %(project_id)s AND user_id = %(user_id)s
 RETURNING *;
 

@@ -1,7 +1,9 @@
 -- name: lock
 -- Held while its answers are counted: of two that come at once, the later sees both. An answer that is being written
 -- shares the key, so the lock must leave that alone: two would wait for each other.
-SELECT * FROM questions WHERE id = %(id)s FOR NO KEY UPDATE;
+SELECT q.*, q.state <> 'resolved' OR q.kind = 'second_opinion'
+            OR EXISTS (SELECT 1 FROM labels l WHERE l.question_id = q.id) AS gives_label
+FROM questions q WHERE q.id = %(id)s FOR NO KEY UPDATE OF q;
 
 -- name: get
 SELECT * FROM questions WHERE project_id = %(project_id)s AND id = %(id)s;
@@ -42,4 +44,8 @@ GROUP BY t.holder;
 
 -- name: takes_answers
 -- Whether answers still decide: no reviewer has, and nothing has taken its place.
-SELECT EXISTS (SELECT 1 FROM questions WHERE id = %(id)s AND state IN ('asking', 'disagreed', 'resolved')) AS found;
+SELECT EXISTS (
+    SELECT 1 FROM questions q
+    WHERE q.id = %(id)s AND (q.state IN ('asking', 'disagreed') OR (q.state = 'resolved' AND (
+        q.kind = 'second_opinion' OR EXISTS (SELECT 1 FROM labels l WHERE l.question_id = q.id))))
+) AS found;

@@ -232,3 +232,7 @@ SELECT EXISTS (
 -- name: user_count
 SELECT count(*) AS answered FROM annotations
 WHERE project_id = %(project_id)s AND user_id = %(user_id)s AND undone_at IS NULL;
+
+-- name: answered_since
+SELECT count(*) AS answered FROM annotations
+WHERE project_id = %(project_id)s AND undone_at IS NULL AND created_at >= %(since)s;
