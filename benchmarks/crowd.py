@@ -40,6 +40,7 @@ from shared.system import System, assemble
 from winnow.local import free_port, start_postgres
 
 SENDERS, KILL_EVERY_S, LEASE_S = 4, 15.0, 20
+_READY_S = 600.0
 _FILL = """
 INSERT INTO images (project_id, sha256, filename, width, height, bytes, format, state)
 SELECT %(project)s, sha256(convert_to(%(project)s || '-' || n, 'UTF8')), n || '.png', 8, 8, 99, 'PNG', 'ready'
@@ -169,7 +170,7 @@ def _annotate(services: _Services, names: Sequence[str], project: int, chosen: l
                 processes.submit(_send, services.ports["ui"], group, project, chosen, seconds, ready)
                 for group in groups
             ]
-            ready.wait(300)
+            ready.wait(_READY_S)
             services.begin_killing()
             return [one for result in sent for one in result.result()]
 
@@ -177,7 +178,7 @@ def _annotate(services: _Services, names: Sequence[str], project: int, chosen: l
 def _send(port: int, names: Sequence[str], project: int, chosen: list[int], seconds: int, ready: Any) -> list[_Told]:
     """In a process of its own: some annotators, a thread each."""
     people = [_Person(port, name, project, chosen) for name in names]
-    ready.wait(300)
+    ready.wait(_READY_S)
     until = time.monotonic() + seconds
     with ThreadPoolExecutor(len(people)) as threads:
         return list(threads.map(lambda one: one.work(until), people))
