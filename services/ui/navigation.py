@@ -17,25 +17,27 @@ class Place:
     name: str
     needs: Permission | None = None
     """Hidden from who lacks it; None: everybody enters who is signed in."""
+    menu: bool = False
+    """In the menu at the end of the bar, for what is not needed all the time."""
 
 
 PROJECT = (
     Place(key="overview", path="", name=N_("Overview"), needs=Permission.WATCH),
     Place(key="label", path="/label", name=N_("Label"), needs=Permission.LABEL),
     Place(key="grid", path="/grid", name=N_("Grid"), needs=Permission.LABEL),
-    Place(key="review", path="/review", name=N_("Review"), needs=Permission.REVIEW),
     Place(key="quick", path="/quick", name=N_("Quick label"), needs=Permission.INGEST),
-    Place(key="map", path="/map", name=N_("Map"), needs=Permission.REVIEW),
+    Place(key="review", path="/review", name=N_("Review"), needs=Permission.REVIEW),
     Place(key="images", path="/images", name=N_("Images"), needs=Permission.BROWSE),
-    Place(key="flags", path="/flags", name=N_("Flags"), needs=Permission.REVIEW),
-    Place(key="batches", path="/batches", name=N_("Batches"), needs=Permission.BATCH_MANAGE),
-    Place(key="quality", path="/quality", name=N_("Quality"), needs=Permission.WATCH),
+    Place(key="map", path="/map", name=N_("Map"), needs=Permission.REVIEW),
     Place(key="models", path="/models", name=N_("Models"), needs=Permission.WATCH),
-    Place(key="data", path="/data", name=N_("Data"), needs=Permission.MANAGE),
-    Place(key="people", path="/people", name=N_("People"), needs=Permission.STAFF),
-    Place(key="keys", path="/keys", name=N_("Keys"), needs=Permission.STAFF),
-    Place(key="settings", path="/settings", name=N_("Settings"), needs=Permission.MANAGE),
-    Place(key="activity", path="/activity", name=N_("Activity"), needs=Permission.AUDIT),
+    Place(key="quality", path="/quality", name=N_("Quality"), needs=Permission.WATCH),
+    Place(key="flags", path="/flags", name=N_("Flags"), needs=Permission.REVIEW, menu=True),
+    Place(key="batches", path="/batches", name=N_("Batches"), needs=Permission.BATCH_MANAGE, menu=True),
+    Place(key="data", path="/data", name=N_("Data"), needs=Permission.MANAGE, menu=True),
+    Place(key="people", path="/people", name=N_("People"), needs=Permission.STAFF, menu=True),
+    Place(key="keys", path="/keys", name=N_("Keys"), needs=Permission.STAFF, menu=True),
+    Place(key="settings", path="/settings", name=N_("Settings"), needs=Permission.MANAGE, menu=True),
+    Place(key="activity", path="/activity", name=N_("Activity"), needs=Permission.AUDIT, menu=True),
 )
 SYSTEM = (
     Place(key="projects", path="/", name=N_("Projects")),

@@ -41,6 +41,7 @@ def test_a_batch_is_ordered_watched_judged_and_cancelled(visit: Visit, world: Wo
     visitor = visit()
     page = visitor.page
     page.goto(f"/projects/{world.id}")
+    page.get_by_text("Manage").click()
     page.get_by_role("link", name="Batches").click()
     page.get_by_label("Name").fill("Digits, first lot")
     page.get_by_label("Images", exact=True).fill("8")
@@ -71,6 +72,7 @@ def test_a_batch_is_ordered_watched_judged_and_cancelled(visit: Visit, world: Wo
     Sweeper(world.system.ledger, world.system.rounds, every_s=60).sweep()
     page.reload()
     expect(page.get_by_text("4 had been given to nobody")).to_be_visible()
+    page.get_by_text("Manage").click()
     page.get_by_role("link", name="Batches").click()
     expect(page.get_by_role("row", name=re.compile("Digits, first lot"))).to_contain_text("cancelled")
 

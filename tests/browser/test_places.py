@@ -127,9 +127,32 @@ def test_the_navigation_leads_everywhere_and_says_where_one_is(visit: Visit, wor
     page.goto(f"/projects/{world.id}")
     places = page.get_by_role("navigation", name="Project", exact=True)
     for name in ("Images", "Data", "Settings", "Activity"):
+        if name != "Images":  # in the menu
+            places.get_by_text("Manage").click()
         places.get_by_role("link", name=name).click()
         expect(page.get_by_role("heading", level=1)).to_have_text(name)
         expect(places.locator("[aria-current=page]")).to_have_text(name)
+        expect(places.locator(".here")).to_have_text([] if name == "Images" else [name])
+
+
+def test_the_menu_closes_by_escape_and_by_a_click_elsewhere(visit: Visit, world: World) -> None:
+    page = visit().page
+    page.goto(f"/projects/{world.id}/images")
+    menu = page.get_by_role("navigation", name="Project", exact=True).locator(".menu")
+    shown = menu.get_by_role("link", name="Settings")
+    page.get_by_text("Manage").press("Enter")
+    expect(shown).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(shown).to_be_hidden()
+    page.get_by_text("Manage").click()
+    expect(shown).to_be_visible()
+    page.get_by_role("heading", level=1).click()
+    expect(shown).to_be_hidden()
+
+
+def test_the_navigation_of_the_system_is_in_the_bar(visit: Visit, world: World) -> None:
+    page = visit().page
+    page.goto(f"/projects/{world.id}/images")
     page.get_by_role("link", name="System").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("System")
 
@@ -253,7 +276,7 @@ def test_the_log_is_filtered_and_taken_along(visit: Visit, world: World) -> None
     page.get_by_label("What").select_option("images.uploaded")
     page.get_by_role("button", name="Show").click()
     expect(page.locator(".events li")).to_have_count(1)
-    expect(page.locator(".events")).to_contain_text("ben uploaded 28 images to the pool; 1 were there already")
+    expect(page.locator(".events")).to_contain_text("ben uploaded 28 images to the pool; 1 was there already")
     with page.expect_download() as download:
         page.get_by_role("link", name="Download as CSV").click()
     assert "uploaded 28 images" in Path(download.value.path()).read_text()
