@@ -122,8 +122,26 @@ def test_an_answer_sent_twice_is_recorded_once(ann: TestClient, world: World) ->
     task = one_task(ann, world)
     first, again = submit(ann, world, task), submit(ann, world, task)
     assert (first.status_code, again.status_code) == (201, 200)
-    assert again.json() == {"annotation_id": first.json()["annotation_id"], "replayed": True}
+    assert again.json() == {"annotation_id": first.json()["annotation_id"], "replayed": True, "next": None}
     assert count_labels(world) == 1
+
+
+def test_an_answer_brings_the_next_tasks_if_they_are_wanted(ann: TestClient, world: World) -> None:
+    task = one_task(ann, world)
+    following = submit(ann, world, task, lease=2).json()["next"]
+    assert following["waiting"] is None and following["progress"]["answered_by_me"] == 1
+    assert len({task["task_id"], *(one["task_id"] for one in following["tasks"])}) == 3
+    again = submit(ann, world, task, lease=2).json()
+    assert again["replayed"] and [one["task_id"] for one in again["next"]["tasks"]] == [
+        one["task_id"] for one in following["tasks"]
+    ], "sent twice it holds no more than was wanted"
+
+
+def test_an_answer_that_is_refused_holds_nothing(ann: TestClient, world: World) -> None:
+    task = one_task(ann, world)
+    refused = submit(ann, world, {**task, "fence": task["fence"] + 1}, lease=5)
+    assert refused.status_code == 409 and "next" not in refused.json()
+    assert [one["task_id"] for one in lease(ann, world, 1)["tasks"]] == [task["task_id"]]
 
 
 def test_an_answer_under_a_lost_lease_is_refused(ann: TestClient, sign_in: SignIn, world: World) -> None:
