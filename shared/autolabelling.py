@@ -93,14 +93,14 @@ def random_share(tx: Tx, project: Project, count: int) -> int:
 
 def owed(tx: Tx, project: Project) -> int:
     """How many audits to ask for now."""
-    settings, counts = project.settings, labels.counts(tx, project.id)
-    if not counts.model:
+    settings, given = project.settings, model_labels.count(tx, project.id)
+    if not given:
         return 0
     room = None
     if settings.label_budget is not None:
-        room = max(0, settings.label_budget - counts.answers - tasks.count_kept(tx, project.id))
+        room = max(0, settings.label_budget - labels.counts(tx, project.id).answers - tasks.count_kept(tx, project.id))
     asked = model_labels.audits(tx, project.id, after=_after(project)).asked
-    return autolabel.audits_wanted(counts.model, asked, settings.auto_label_audit, settings.batch_size, room)
+    return autolabel.audits_wanted(given, asked, settings.auto_label_audit, settings.batch_size, room)
 
 
 def ask(tx: Tx, project: Project, current: Round, count: int, spread: float) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, fields, replace
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from shared.domain import ProjectSettings, RoundMode
 from shared.errors import Conflict, Invalid
@@ -25,10 +25,18 @@ def _known_strategy(name: str) -> str:
     return name
 
 
+def _no_boolean(value: object) -> object:
+    """Python takes True for 1."""
+    if isinstance(value, bool):
+        raise ValueError("it is not a number")
+    return value
+
+
 class Settings(BaseModel):
     """How a project learns and chooses. Whatever is left out has its default; unknown names are refused."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    # Strict: JSON has numbers and booleans, so a text or the other kind in their place is a mistake.
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 
     arch: Annotated[
         str,
@@ -48,7 +56,7 @@ class Settings(BaseModel):
     image_size: Annotated[
         int, Field(ge=MIN_IMAGE_SIZE, le=1024, description="Side in pixels of the square that the model sees.")
     ] = _DEFAULTS.image_size
-    channels: Annotated[Literal[1, 3], Field(description="1: grey, 3: colour.")] = 3
+    channels: Annotated[Literal[1, 3], BeforeValidator(_no_boolean), Field(description="1: grey, 3: colour.")] = 3
     epochs: Annotated[int | None, Field(ge=1, le=1000, description="Null: chosen by how much is labelled.")] = None
     learning_rate: Annotated[float | None, Field(gt=0, le=1, description="Null: chosen.")] = None
     batch_norm: bool = _DEFAULTS.batch_norm
@@ -104,7 +112,10 @@ class Settings(BaseModel):
     ] = _DEFAULTS.cold_labels_per_class
 
     mode: Annotated[
-        RoundMode, Field(description="`rolling`: people label while the model trains. `strict`: a round waits for all.")
+        RoundMode,
+        Field(
+            strict=False, description="`rolling`: people label while the model trains. `strict`: a round waits for all."
+        ),
     ] = _DEFAULTS.mode
     initial: Annotated[int, Field(ge=1, le=1_000_000, description="Labels asked for before the first model.")] = (
         _DEFAULTS.initial
@@ -184,6 +195,12 @@ class Settings(BaseModel):
         ),
     ] = _DEFAULTS.auto_label_random
     shard_size: Annotated[int, Field(ge=1, le=65_536, description="Images in a unit of work.")] = _DEFAULTS.shard_size
+    label_price: Annotated[
+        float | None, Field(ge=0, le=1_000_000, description="What an answer by a person costs; only shown.")
+    ] = None
+    currency: Annotated[
+        str, Field(pattern=r"^[A-Z]{3}$", description="Of `label_price`, by ISO 4217.", examples=["EUR"])
+    ] = _DEFAULTS.currency
     lease_seconds: Annotated[
         int, Field(ge=10, le=86_400, description="How long an annotator may hold a task without a sign of life.")
     ] = _DEFAULTS.lease_seconds
@@ -193,6 +210,10 @@ class Settings(BaseModel):
             description="Whether annotators may reveal the model's suggestion. It sways them; who saw it is recorded."
         ),
     ] = _DEFAULTS.suggestions
+    map_each_round: Annotated[
+        bool,
+        Field(description="Whether a map of the pool is drawn with every round's model; else when it is asked for."),
+    ] = _DEFAULTS.map_each_round
 
     overlap: Annotated[int, Field(ge=1, le=100, description="People that each image is asked of.")] = _DEFAULTS.overlap
     agreement: Annotated[

@@ -10,9 +10,10 @@ from functools import partial
 from typing import Any
 
 from shared.db import curation as rows
-from shared.db import events, projects
+from shared.db import events, model_labels, projects
+from shared.db.model_labels import Said
 from shared.db.pool import Tx
-from shared.domain import ClassId, ImageId, LabelSource, Project, ProjectId, ProjectState, Split, UserId
+from shared.domain import CheckpointId, ClassId, ImageId, LabelSource, Project, ProjectId, ProjectState, Split, UserId
 from shared.errors import Conflict, Invalid, Retryable
 from shared.jobs import Ledger
 from shared.metrics import LABELS
@@ -37,17 +38,38 @@ class Curation:
         self._rounds = rounds
 
     def relabel(
-        self, project_id: ProjectId, user_id: UserId, chosen: Sequence[ImageId], class_id: ClassId
+        self,
+        project_id: ProjectId,
+        user_id: UserId,
+        chosen: Sequence[ImageId],
+        class_id: ClassId,
+        *,
+        suggested: ClassId | None = None,
     ) -> list[ImageId]:
-        """Give images a class, as this person's label. Raises ``Invalid`` for a class of another project."""
+        """Give images a class, as this person's label; ``suggested``: what the model had been seen to say of them.
+
+        Raises ``Invalid`` for a class of another project.
+        """
         with self._ledger.transaction() as tx:
             _locked(tx, project_id, chosen)
             if not projects.has_class(tx, project_id, class_id):
                 raise Invalid(f"class {class_id} is not one of this project's")
-            changed = rows.correct(tx, project_id, chosen, user_id, class_id)
+            changed = rows.correct(tx, project_id, chosen, user_id, class_id, suggested)
             _record(tx, project_id, user_id, "labels.corrected", changed, class_id=class_id)
             tx.after_commit(partial(LABELS.labels(str(project_id), LabelSource.HUMAN.value).inc, len(changed)))
         self._nudge(project_id)
+        return changed
+
+    def file(
+        self, project_id: ProjectId, user_id: UserId, checkpoint_id: CheckpointId, said: Sequence[Said]
+    ) -> list[ImageId]:
+        """Let a model label images of the pool that have no label. These labels are the model's, with its confidence,
+        and stay until a person says otherwise, since this person answers for them."""
+        with self._ledger.transaction() as tx:
+            _locked(tx, project_id, [one.image_id for one in said])
+            changed = model_labels.file(tx, project_id, checkpoint_id, user_id, said)
+            _record(tx, project_id, user_id, "labels.filed", changed, checkpoint=checkpoint_id)
+            tx.after_commit(partial(LABELS.labels(str(project_id), LabelSource.MODEL.value).inc, len(changed)))
         return changed
 
     def remove_labels(self, project_id: ProjectId, user_id: UserId, chosen: Sequence[ImageId]) -> list[ImageId]:

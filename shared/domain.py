@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, NewType
 
@@ -24,6 +25,7 @@ JobId = NewType("JobId", int)
 UserId = NewType("UserId", int)
 ApiKeyId = NewType("ApiKeyId", int)
 FlagId = NewType("FlagId", int)
+BatchId = NewType("BatchId", int)
 QuestionId = NewType("QuestionId", int)
 
 
@@ -100,6 +102,20 @@ class TaskState(StrEnum):
     SUPERSEDED = "superseded"
 
 
+class BatchState(StrEnum):
+    """A vendor's batch. ``open`` waits for its first lease; ``completed`` until work is rejected; see
+    ``shared.batches`` for what may follow what."""
+
+    DRAFT = "draft"
+    OPEN = "open"
+    IN_PROGRESS = "in_progress"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    CANCELLING = "cancelling"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
 class QuestionState(StrEnum):
     """``asking`` and ``disagreed`` are live. ``resolved``: by its answers; ``adjudicated``: by a reviewer.
     ``withdrawn``: replaced by a newer selection, or answered in another way."""
@@ -145,11 +161,17 @@ class JobKind(StrEnum):
     SCORE = "score"
     SELECT = "select"
     PREDICT = "predict"
+    MAP = "map"
 
     @property
     def urgent(self) -> bool:
         """Somebody waits for the answer, and no round does: workers take such a job first, in turns with the others."""
         return self is JobKind.PREDICT
+
+    @property
+    def of_rounds(self) -> bool:
+        """Whether a round waits for such a job, and stands still if it fails for good."""
+        return self not in (JobKind.PREDICT, JobKind.MAP)
 
 
 class JobState(StrEnum):
@@ -282,9 +304,14 @@ class ProjectSettings:
     auto_label_random: float = 0.2
     """Share of each batch that is drawn at random until there are enough such labels to find the threshold by."""
     shard_size: int = 4096
+    label_price: float | None = None
+    """What an answer by a person costs, in ``currency``. Changes nothing but what is shown."""
+    currency: str = "EUR"
     lease_seconds: int = 600
     suggestions: bool = False
     """Whether annotators may ask what the model thinks of an image. Who has seen it answers as it does more often."""
+    map_each_round: bool = False
+    """Whether a map of the pool is drawn with every round's model; else when somebody asks for one."""
 
     overlap: int = 1
     """People that each image is asked of."""
@@ -498,6 +525,46 @@ class Task:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Questions that a vendor answers for money. ``size``: images, each answered by ``overlap`` people.
+
+    ``fill``: ``selection`` keeps it filled from the project's own queue; ``random`` and the name of a strategy choose
+    once. ``price`` is per ``price_per``, ``label`` or ``hour``, in ``currency`` (ISO 4217); all three or none.
+    """
+
+    id: BatchId
+    project_id: ProjectId
+    vendor_id: UserId
+    name: str
+    external_id: str | None
+    state: BatchState
+    size: int
+    overlap: int
+    fill: str
+    instructions: str
+    deadline: datetime | None
+    price: Decimal | None
+    price_per: str | None
+    currency: str | None
+    version: int
+    """Grows with every change that somebody makes."""
+    fill_job: JobId | None
+    filled_at: datetime | None
+    """When all that it was to be filled with was chosen; None: more comes."""
+    error: str | None
+    revoked: int
+    """Tasks that were held when the batch was cancelled, and ``dropped`` those that waited."""
+    dropped: int
+    created_at: datetime
+    opened_at: datetime | None
+    ended_at: datetime | None
+
+    @property
+    def etag(self) -> str:
+        return f'"{self.id}-{self.version}"'
+
+
+@dataclass(frozen=True, kw_only=True)
 class Annotation:
     id: AnnotationId
     task_id: TaskId
@@ -510,6 +577,8 @@ class Annotation:
     undone_at: datetime | None
     suggested: ClassId | None = None
     """The class that the annotator had seen suggested; None if nothing was."""
+    external_id: str | None = None
+    """The caller's own name for it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,7 +59,12 @@ def _rules(
     accuracies = [float(point.metrics["accuracy"]) for point in curve if point.metrics.get("accuracy") is not None]
     history = metrics.get("history") or []
     before = rounds.kappas(tx, project.id, before=current.number, limit=settings.agreement_rounds)
-    left = bool(audits_owed) or images.count_candidates(tx, project.id, 1) > 0 or tasks.any_live(tx, project.id)
+    left = (
+        bool(audits_owed)
+        or images.count_candidates(tx, project.id, 1) > 0
+        or tasks.any_live(tx, project.id)
+        or tasks.any_live_in_batches(tx, project.id)
+    )
     return [
         stopping.label_budget(counts.answers, settings.label_budget),
         stopping.target_accuracy(metrics.get("accuracy"), metrics.get("accuracy_low"), settings.target_accuracy),

@@ -26,7 +26,7 @@ from zipstream import ZipStream
 from shared import arrays
 from shared.db import labels, projects, rounds
 from shared.db.pool import Database, Row, Tx
-from shared.domain import CheckpointId, Class, ProjectId, ShardId
+from shared.domain import CheckpointId, Class, ImageId, ProjectId, ShardId
 from shared.errors import NotFound
 from shared.store.base import Store, image_key, scores_prefix
 
@@ -70,26 +70,29 @@ class Exporter:
         self._database = database
         self._store = store
 
-    def csv(self, project_id: ProjectId) -> Iterator[bytes]:
-        """UTF-8, a header and a row for every image in order of id, labelled or not; ``COLUMNS`` names the cells.
+    def csv(self, project_id: ProjectId, only: Sequence[ImageId] | None = None) -> Iterator[bytes]:
+        """UTF-8, a header and a row for every image, or every one of ``only``, in order of id, labelled or not;
+        ``COLUMNS`` names the cells.
 
         A text that a spreadsheet would take for a formula has an apostrophe in front.
         """
         with self._database.transaction() as tx:
-            table, _ = self._table(tx, project_id)
+            table, _ = self._table(tx, project_id, only)
         return _chunks(table)
 
-    def zip(self, project_id: ProjectId) -> Iterator[bytes]:
+    def zip(self, project_id: ProjectId, only: Sequence[ImageId] | None = None) -> Iterator[bytes]:
         """``labels.csv``, ``models.json``, and every labelled image as ``<class>/<id>_<filename>``, uncompressed.
 
         ``models.json`` is a list of every model in order of rounds, with its metrics and whether it is in use.
         """
         with self._database.transaction() as tx:
-            table, classes = self._table(tx, project_id)
+            table, classes = self._table(tx, project_id, only)
             models = _models(tx, project_id)
         return self._archive(project_id, table, models, _folders(classes))
 
-    def _table(self, tx: Tx, project_id: ProjectId) -> tuple[IO[bytes], Sequence[Class]]:
+    def _table(
+        self, tx: Tx, project_id: ProjectId, only: Sequence[ImageId] | None
+    ) -> tuple[IO[bytes], Sequence[Class]]:
         """The CSV in a temporary file, at its beginning, and the classes that occur in it."""
         classes = projects.classes(tx, projects.get(tx, project_id).id)
         predictions = _Predictions(tx, self._store, project_id, classes)
@@ -97,7 +100,7 @@ class Exporter:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
         writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore")
         writer.writeheader()
-        rows = labels.export(tx, project_id)
+        rows = labels.export(tx, project_id, only)
         while batch := list(islice(rows, BATCH)):
             found = predictions.of(batch)
             writer.writerows(_cells(row, found.get(row["id"], {})) for row in batch)

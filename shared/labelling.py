@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from shared import overlap, trust
 from shared.db import events, flags, labels, projects, questions, tasks
@@ -41,6 +42,8 @@ UNDO_DEPTH = 10
 """How many of their newest answers annotators may take back one by one."""
 UNDO_TOGETHER = 300
 """How many answers back one may lie that is taken back with others, as they were given: a page of the grid."""
+TOGETHER = 50
+"""How many answers are committed at once. Each has a savepoint, and Postgres keeps 64 of a transaction at hand."""
 _NUDGE_EVERY_S = 0.25
 
 
@@ -60,6 +63,8 @@ class Given:
     class_id: ClassId
     key: str
     duration_ms: int | None = None
+    external_id: str | None = None
+    """The caller's own name for the answer."""
 
 
 class Labelling:
@@ -119,20 +124,12 @@ class Labelling:
         for a class of another project, ``NotFound`` for a task of another project. In none of these is anything
         recorded.
         """
+        given = Given(lease=lease, class_id=class_id, key=key, duration_ms=duration_ms)
         with self._ledger.transaction() as tx:
-            if not projects.has_class(tx, project_id, class_id):
-                raise Invalid(f"class {class_id} is not one of this project's")
-            task = tasks.finish(tx, project_id, user_id, lease)
-            if task is None:
-                before = _replay(tx, project_id, user_id, lease, class_id, key)
-                TASKS_ANSWERED.labels("replayed").inc()
-                return Submitted(annotation=before, replayed=True)
-            annotation = tasks.add_annotation(tx, task, user_id, class_id, key=key, duration_ms=duration_ms)
-            _resolve(tx, task, annotation)
-            _tell(tx, annotation)
-        _measure(task, annotation)
-        self._follow_up(project_id, task)
-        return Submitted(annotation=annotation, replayed=False)
+            submitted, task = _record(tx, project_id, user_id, given)
+        if task is not None:
+            self._follow_up(project_id, [task])
+        return submitted
 
     def submit_many(
         self, project_id: ProjectId, user_id: UserId, given: Sequence[Given]
@@ -141,15 +138,22 @@ class Labelling:
 
         Raises ``Retryable`` if the database is lost on the way: sent again, those recorded are told by their keys.
         """
-        done: list[Submitted | WinnowError] = []
-        for one in given:
-            try:
-                done.append(
-                    self.submit(project_id, user_id, one.lease, one.class_id, key=one.key, duration_ms=one.duration_ms)
-                )
-            except (Conflict, Invalid, NotFound, StaleFence) as refusal:
-                done.append(refusal)
-        return done
+        done: dict[int, Submitted | WinnowError] = {}
+        # In order of the tasks: two requests about the same ones wait for each other, and never in a circle.
+        order = sorted(range(len(given)), key=lambda at: given[at].lease.task_id)
+        for start in range(0, len(order), TOGETHER):
+            part, ended = order[start : start + TOGETHER], list[Task]()
+            with self._ledger.transaction() as tx:
+                for at in part:
+                    try:
+                        with tx.savepoint():
+                            done[at], task = _record(tx, project_id, user_id, given[at])
+                    except (Conflict, Invalid, NotFound, StaleFence) as refusal:
+                        done[at] = refusal
+                    else:
+                        ended += [] if task is None else [task]
+            self._follow_up(project_id, ended)
+        return [done[at] for at in range(len(given))]
 
     def skip(
         self, project_id: ProjectId, user_id: UserId, lease: Lease, reason: str = "", *, way: PassOn = PassOn.LATER
@@ -260,14 +264,15 @@ class Labelling:
         with self._ledger.transaction() as tx:
             tasks.note_suggested(tx, user_id, shown)
 
-    def _follow_up(self, project_id: ProjectId, task: Task) -> None:
-        """What an answer sets off. The answer itself is committed: if this fails, the next scoring does it."""
-        if task.kind is TaskKind.AUDIT:
+    def _follow_up(self, project_id: ProjectId, answered: Sequence[Task]) -> None:
+        """What answers set off. They themselves are committed: if this fails, the next scoring does it."""
+        if any(task.kind is TaskKind.AUDIT for task in answered):
             try:
                 self._rounds.audited(project_id)
             except (Retryable, Conflict) as error:
                 log.warning("autolabel.judge_failed", project_id=project_id, error=str(error))
-        self._nudge(project_id)
+        if answered:
+            self._nudge(project_id)
 
     def _nudge(self, project_id: ProjectId) -> None:
         """Let the round move on if this answer made it due; at most a few times a second per project.
@@ -283,6 +288,30 @@ class Labelling:
             self._rounds.nudge(project_id)
         except (Retryable, Conflict) as error:
             log.warning("round.nudge_failed", project_id=project_id, error=str(error))
+
+
+def _record(tx: Tx, project_id: ProjectId, user_id: UserId, given: Given) -> tuple[Submitted, Task | None]:
+    """One answer within ``tx``, and the task that it ended; none if it was recorded before. Raises as ``submit``."""
+    if not projects.has_class(tx, project_id, given.class_id):
+        raise Invalid(f"class {given.class_id} is not one of this project's")
+    task = tasks.finish(tx, project_id, user_id, given.lease)
+    if task is None:
+        before = _replay(tx, project_id, user_id, given.lease, given.class_id, given.key)
+        tx.after_commit(TASKS_ANSWERED.labels("replayed").inc)
+        return Submitted(annotation=before, replayed=True), None
+    annotation = tasks.add_annotation(
+        tx,
+        task,
+        user_id,
+        given.class_id,
+        key=given.key,
+        duration_ms=given.duration_ms,
+        external_id=given.external_id,
+    )
+    _resolve(tx, task, annotation)
+    _tell(tx, annotation)
+    tx.after_commit(partial(_measure, task, annotation))
+    return Submitted(annotation=annotation, replayed=False), task
 
 
 def _resolve(tx: Tx, task: Task, annotation: Annotation) -> None:

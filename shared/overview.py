@@ -50,7 +50,7 @@ class Overview:
 
 def overview(tx: Tx, project_id: ProjectId) -> Overview:
     """Raises ``NotFound``."""
-    of_rounds = [kind for kind in JobKind if not kind.urgent]
+    of_rounds = [kind for kind in JobKind if kind.of_rounds]
     project = projects.get(tx, project_id)
     known = labels.counts(tx, project_id)
     return Overview(

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from shared import arriving, autolabelling, evidence, gold
+from shared import arriving, autolabelling, batches, evidence, gold, mapping
 from shared.arriving import Arrivals
 from shared.autolabelling import Predictions
 from shared.db import events, images, jobs, labels, projects, tasks
@@ -226,14 +226,19 @@ class Rounds:
     def selected(self, tx: Tx, job: Job, strategy: str, picks: Sequence[Pick]) -> None:
         """Open tasks for the picks, in their order, in place of the open ones that nobody holds."""
         project = projects.lock(tx, job.project_id)
+        if "batch_id" in job.payload:
+            batches.filled(tx, job, _with_random(tx, project, strategy, picks, count=0, seed=0))
+            return
         current = rows.latest(tx, job.project_id)
         if current is None or current.id != job.round_id or current.state is not RoundState.SELECTING:
             return
         replaced = tasks.supersede_open(tx, project.id)
+        given_up = batches.give_up_open(tx, project.id)
         seed = int(job.payload["seed"])
         new = _with_random(tx, project, strategy, picks, count=int(job.payload.get("random", 0)), seed=seed)
         new = gold.mix(tx, project, new, seed=seed)
         opened = tasks.add(tx, project.id, current.id, new, asked_of=project.settings.asked_of)
+        batches.top_up(tx, project, given_up)
         log.info("round.selected", project_id=project.id, round=current.number, opened=opened, replaced=replaced)
         self._enter(tx, current, RoundState.LABELLING)
         self.advance(tx, project.id)
@@ -295,6 +300,8 @@ class Rounds:
         if jobs.unfinished(tx, current.id, JobKind.SCORE) or current.checkpoint_id is None:
             return False
         rows.mark_scored(tx, current.checkpoint_id)
+        if project.settings.map_each_round:
+            self._ledger.enqueue(tx, mapping.wanted(tx, project, current.checkpoint_id))
         audits = autolabelling.owed(tx, project)
         met = first_met(evidence.gather(tx, project, current, audits_owed=audits))
         if met is not None and not project.labelling_rest:
@@ -327,6 +334,8 @@ class Rounds:
         if images.count_candidates(tx, project.id, 1):
             self._ask_select(tx, project, current, attempt=rows.select_again(tx, current.id))
             return True
+        if tasks.any_live_in_batches(tx, project.id):
+            return False  # what vendors answer may yet be learnt from
         self._finish(tx, project, current, "pool exhausted: every image is labelled or was skipped")
         return False
 

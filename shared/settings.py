@@ -143,6 +143,10 @@ class ApiSettings(_Settings):
     decode_memory_bytes: int = 1280 * 1024 * 1024
     """What all images being decoded at once may take. One of ``max_pixels`` takes up to 24 bytes a pixel; what could
     never fit is refused."""
+    requests_per_minute: int = Field(default=6000, ge=1)
+    """Of one API key, to one process; beyond these it is told to wait (429)."""
+    image_endpoint: str | None = Field(default=None, validation_alias="WINNOW_STORE_PUBLIC_ENDPOINT")
+    """Where vendors reach the store, by signed links; None: they fetch images through the api."""
 
 
 class UiSettings(_Settings):
@@ -154,9 +158,26 @@ class UiSettings(_Settings):
     max_file_bytes: int = 64 * 1024 * 1024
     max_pixels: int = 50_000_000
     decode_memory_bytes: int = 1280 * 1024 * 1024
-    session_hours: int = 12
+    session_hours: int = Field(default=12, ge=1)
+    """How long a session lasts at most."""
+    idle_minutes: int = Field(default=120, ge=1)
+    """After so long without a request it ends, too. A page on which somebody labels asks every few seconds."""
     secure_cookies: bool = False
     """True behind TLS."""
+
+
+class OidcSettings(_Settings):
+    """``WINNOW_OIDC_*``. The provider (OpenID Connect) through which people may sign in, if ``issuer`` is set."""
+
+    model_config = SettingsConfigDict(env_prefix="WINNOW_OIDC_", env_ignore_empty=True)
+    issuer: str | None = None
+    """As its discovery document has it: ``https://id.example.org/realms/lab``."""
+    client_id: str = "winnow"
+    client_secret: SecretStr | None = None
+    name: str = "single sign-on"
+    """What the button says after "Sign in with"."""
+    sign_up: bool = False
+    """True: whoever the provider vouches for becomes a user, of no project. Else they need an invitation."""
 
 
 class AdminSettings(_Settings):

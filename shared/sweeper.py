@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterator
 
 from structlog.contextvars import bound_contextvars
 
+from shared import batches
+from shared.db import batches as batch_rows
 from shared.db import jobs, projects, tasks
 from shared.db.pool import Tx
-from shared.domain import ProjectId
+from shared.domain import BatchId, ProjectId
 from shared.errors import Retryable, WinnowError
 from shared.jobs import Ledger
 from shared.metrics import SWEPT_AT, TASK_LEASES_EXPIRED
@@ -26,7 +28,8 @@ log = logger(__name__)
 
 
 class Sweeper:
-    """Takes back jobs and tasks whose lease ran out, sends lost wake-ups again, and moves rounds on that are due.
+    """Takes back jobs and tasks whose lease ran out, sends lost wake-ups again, and moves rounds and vendors' batches
+    on that are due.
 
     With ``retention`` it also deletes what is surplus, a batch after each sweep so that none waits long for it. The
     first time is one of retention's intervals after the start, by ``clock`` (seconds).
@@ -68,8 +71,11 @@ class Sweeper:
             self._ledger.sweep(tx)
             self._reopen(tx)
             running = projects.running(tx)
+            moving = batch_rows.moving(tx)
         for project_id in running:
             self._advance(project_id)
+        for batch_id in moving:
+            self._tend(batch_id)
         SWEPT_AT.set_to_current_time()
 
     def prune(self) -> None:
@@ -104,6 +110,16 @@ class Sweeper:
                 self._rounds.advance(tx, project_id)
         except Exception:
             log.exception("round.advance_failed", project_id=project_id)
+
+    def _tend(self, batch_id: BatchId) -> None:
+        """A step at a time, each in a transaction of its own: a vendor's answers wait for no whole cancellation."""
+        try:
+            while True:
+                with bound_contextvars(trace_id=trace_id()), self._ledger.transaction() as tx:
+                    if not batches.tend(tx, batch_id):
+                        return
+        except Exception:
+            log.exception("batch.tend_failed", batch_id=batch_id)
 
     def _run(self) -> None:
         while not self._stop.wait(self._every_s):

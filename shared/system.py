@@ -16,6 +16,7 @@ from shared.errors import Retryable
 from shared.jobs import Ledger
 from shared.labelling import Labelling
 from shared.retention import Retention
+from shared.reviewing import Reviewing
 from shared.rounds import Rounds
 from shared.settings import (
     BusSettings,
@@ -28,6 +29,7 @@ from shared.settings import (
 from shared.store.base import Store
 from shared.store.factory import open_store
 from shared.telemetry import logger
+from shared.vendors import Vendors
 from shared.webhooks.addresses import Guard
 from shared.webhooks.endpoints import Webhooks
 
@@ -44,7 +46,9 @@ class System:
     ledger: Ledger
     rounds: Rounds
     labelling: Labelling
+    vendors: Vendors
     curation: Curation
+    reviewing: Reviewing
     adjudication: Adjudication
     retention: Retention
     webhooks: Webhooks
@@ -88,14 +92,17 @@ def joined(
     wires = open_bus(bus, settings.url.get_secret_value())
     ledger = Ledger(database, wires)
     rounds = Rounds(ledger)
+    labelling = Labelling(ledger, rounds)
     return System(
         database=database,
         bus=wires,
         store=store,
         ledger=ledger,
         rounds=rounds,
-        labelling=Labelling(ledger, rounds),
+        labelling=labelling,
+        vendors=Vendors(ledger, labelling),
         curation=Curation(ledger, rounds),
+        reviewing=Reviewing(ledger, rounds),
         adjudication=Adjudication(ledger),
         retention=Retention(database, store, retention or RetentionSettings()),
         webhooks=Webhooks(database, Guard(webhooks or WebhookSettings())),

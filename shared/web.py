@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -23,8 +23,10 @@ from prometheus_client.registry import Collector
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from shared.db import events
 from shared.errors import (
     Conflict,
     Forbidden,
@@ -168,6 +170,8 @@ class RequestContext:
             return
         name = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = name
+        # The server has put the address there that a proxy tells, if it trusts that proxy (FORWARDED_ALLOW_IPS).
+        events.ADDRESS.set(scope["client"][0] if scope.get("client") else None)
         with structlog.contextvars.bound_contextvars(request_id=name, trace_id=name):
             await self._serve(scope, receive, send, name)
 
@@ -252,13 +256,32 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
-    """What the framework itself refuses: no such path, no such method, a body that is too large."""
     assert isinstance(error, HTTPException)
+    found = problem_of(error)
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:  # the framework names those of the first route alone
+        found.headers["Allow"] = ", ".join(sorted(_methods(request.app.routes, request.scope)))
+    return problem_response(request, found)
+
+
+def problem_of(error: HTTPException) -> Problem:
+    """What the framework itself refuses: no such path, no such method, a body that is too large."""
+    if error.status_code == HTTPStatus.BAD_REQUEST:  # a body that can't be read at all, as one that doesn't fit
+        return problem_from(Invalid(str(error.detail)))
     title = _PHRASES.get(error.status_code) or HTTPStatus(error.status_code).phrase
     kind = title.lower().replace(" ", "-")
     headers = error.headers or {}
-    problem = Problem(status=error.status_code, kind=kind, title=title, detail=str(error.detail), headers=headers)
-    return problem_response(request, problem)
+    return Problem(status=error.status_code, kind=kind, title=title, detail=str(error.detail), headers=headers)
+
+
+def _methods(routes: Iterable[Any], scope: Scope) -> set[str]:
+    """Those that this path answers. Newer versions of FastAPI keep routers that were included as they are."""
+    found: set[str] = set()
+    for route in routes:
+        if hasattr(route, "original_router"):
+            found |= _methods(route.original_router.routes, scope)
+        elif hasattr(route, "methods") and route.matches(scope)[0] is not Match.NONE:
+            found |= route.methods or set()
+    return found
 
 
 def _add_operations(app: FastAPI, ready: Callable[[], None], collectors: Sequence[Collector]) -> None:

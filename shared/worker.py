@@ -305,16 +305,29 @@ def serve_health(worker: Worker, system: System, settings: WorkerSettings) -> He
     return server
 
 
-def run_worker(system: System, handlers: Sequence[Handler], settings: WorkerSettings) -> None:
-    """A worker process from start to end: its sweeper, its metrics, its loop. Returns after SIGTERM."""
+def run_worker(
+    system: System, handlers: Sequence[Handler], settings: WorkerSettings, beside: Sequence[Handler] = ()
+) -> None:
+    """A worker process from start to end: its sweeper, its metrics, its loop. Returns after SIGTERM.
+
+    ``beside``: work that takes minutes and that no round waits for, done in a thread of its own, so that nothing waits
+    behind it.
+    """
     worker = Worker(system.ledger, system.bus, handlers, settings)
+    second = Worker(system.ledger, system.bus, beside, settings) if beside else None
+    thread = threading.Thread(target=second.run, name="beside", daemon=True) if second else None
     sweeper = Sweeper(system.ledger, system.rounds, every_s=settings.sweep_every_s, retention=system.retention)
     health = serve_health(worker, system, settings)
     await_schema(system.database)
     sweeper.start()
+    if thread is not None:
+        thread.start()
     try:
         worker.run()
     finally:
+        if second is not None and thread is not None:
+            second.stop()
+            thread.join(2 * settings.drain_s)
         sweeper.stop()
         if health is not None:
             health.close()

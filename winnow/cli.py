@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -13,13 +12,20 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Column, Table
 
 from shared import telemetry
 from shared.domain import ProjectSettings
 from shared.errors import Invalid, WinnowError
 from shared.settings import TelemetrySettings
-from winnow import arch_commands, care_commands, dead_commands, model_commands, simulate_commands, users_commands
+from winnow import (
+    arch_commands,
+    care_commands,
+    dead_commands,
+    keys_commands,
+    model_commands,
+    simulate_commands,
+    users_commands,
+)
 from winnow.target import (
     DEFAULT_DATA,
     DatabaseOption,
@@ -29,7 +35,6 @@ from winnow.target import (
     client_of,
     database_url,
     opened,
-    transaction,
 )
 
 if TYPE_CHECKING:
@@ -40,8 +45,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Label large image pools with active learning.",
 )
-keys_app = typer.Typer(no_args_is_help=True, help="API keys: create, list, revoke.")
-app.add_typer(keys_app, name="keys")
+app.add_typer(keys_commands.app, name="keys")
 app.add_typer(users_commands.app, name="users")
 app.add_typer(dead_commands.app, name="dead")
 app.add_typer(model_commands.app, name="models")
@@ -263,76 +267,6 @@ def bench(
 
     given = {"annotators": annotators, "pool": pool, "seconds": seconds, "seeds": seeds, "data": data}
     run_benchmark(name, json_file, console, {key: value for key, value in given.items() if value is not None})
-
-
-@keys_app.command("create")
-def keys_create(
-    name: Annotated[str, typer.Argument(help="What the key is for.")],
-    scopes: Annotated[str, typer.Option(help="Comma-separated: read, ingest, label, manage.")] = "read",
-    project: Annotated[int | None, typer.Option(help="Id of the only project it may reach; none: all.")] = None,
-    days: Annotated[int | None, typer.Option(help="Days until it expires; none: never.")] = None,
-    database: DatabaseOption = None,
-    data: DataOption = DEFAULT_DATA,
-) -> None:
-    """Make an API key and show it, this once."""
-    from shared.credentials import new_api_key
-    from shared.db import events, users
-    from shared.domain import ProjectId, Scope
-
-    try:
-        wanted = [Scope(scope.strip()) for scope in scopes.split(",")]
-    except ValueError:
-        raise Invalid(f"scopes are {', '.join(scope.value for scope in Scope)}; got {scopes!r}") from None
-    new = new_api_key()
-    with transaction(database, data) as tx:
-        users.add_key(
-            tx,
-            name=name,
-            prefix=new.prefix,
-            key_sha256=new.sha256,
-            scopes=wanted,
-            project_id=None if project is None else ProjectId(project),
-            expires_at=None if days is None else datetime.now(UTC) + timedelta(days=days),
-        )
-        events.record(tx, None, "system", "key.created", {"prefix": new.prefix, "name": name, "scopes": scopes})
-    console.print(new.secret, markup=False)
-    errors.print("Keep it now: only its hash is stored, so it can't be shown again.")
-
-
-@keys_app.command("list")
-def keys_list(database: DatabaseOption = None, data: DataOption = DEFAULT_DATA) -> None:
-    """Show every key's name, prefix, scopes and last use; never the key."""
-    from shared.db import users
-
-    with transaction(database, data) as tx:
-        keys = users.keys(tx)
-    table = Table(Column("prefix", no_wrap=True), "name", "scopes", "project", "expires", "last used", "state")
-    for key in keys:
-        table.add_row(
-            key.prefix,
-            key.name,
-            ",".join(sorted(key.scopes)),
-            str(key.project_id or "all"),
-            f"{key.expires_at:%Y-%m-%d}" if key.expires_at else "never",
-            f"{key.last_used_at:%Y-%m-%d %H:%M}" if key.last_used_at else "never",
-            "revoked" if key.revoked_at else "live",
-        )
-    console.print(table)
-
-
-@keys_app.command("revoke")
-def keys_revoke(
-    prefix: Annotated[str, typer.Argument(help="As `winnow keys list` shows it.")],
-    database: DatabaseOption = None,
-    data: DataOption = DEFAULT_DATA,
-) -> None:
-    """End a key at once."""
-    from shared.db import events, users
-
-    with transaction(database, data) as tx:
-        key = users.revoke_key(tx, prefix)
-        events.record(tx, None, "system", "key.revoked", {"prefix": prefix})
-    console.print(f"{key.prefix} ({key.name}) is revoked")
 
 
 if __name__ == "__main__":

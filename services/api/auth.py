@@ -17,8 +17,8 @@ from services.api.parts import ProjectPath, SystemPart
 from shared.access import Permission, Principal, in_scopes, permits, reach, require
 from shared.credentials import digest
 from shared.db import members
-from shared.domain import ApiKey, ProjectId, UserId
-from shared.errors import Unauthorized
+from shared.domain import ApiKey, Batch, BatchState, ProjectId, UserId
+from shared.errors import NotFound, Unauthorized
 
 _bearer = HTTPBearer(auto_error=False, scheme_name="ApiKey", description="A key made by `winnow keys create`.")
 
@@ -50,6 +50,13 @@ class Caller:
     def reach(self, permission: Permission) -> frozenset[ProjectId] | None:
         """The projects where the caller may; None: in every one."""
         return reach(self.principal, permission)
+
+    def owns(self, batch: Batch) -> Batch:
+        """The batch, for the vendor that works on it. Raises ``NotFound`` for others, and while it is a draft."""
+        mine = batch.vendor_id == self.user_id and batch.state is not BatchState.DRAFT
+        if not mine or not self.permits(Permission.BATCH_WORK, batch.project_id):
+            raise NotFound(f"there is no batch {batch.id}")
+        return batch
 
 
 def _caller(system: SystemPart, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> Caller:
@@ -103,6 +110,9 @@ class Somewhere:
 
 AnyReader = Annotated[Caller, Depends(Somewhere(Permission.WATCH))]
 AnyManager = Annotated[Caller, Depends(Anywhere(Permission.CREATE))]
+AnyBatchManager = Annotated[Caller, Depends(Somewhere(Permission.BATCH_MANAGE))]
+SomeManager = Annotated[Caller, Depends(Somewhere(Permission.MANAGE))]
+Operator = Annotated[Caller, Depends(Anywhere(Permission.OPERATE))]
 AnyWorker = Annotated[Caller, Depends(Somewhere(Permission.BATCH_WORK))]
 Reader = Annotated[Caller, Depends(InProject(Permission.WATCH))]
 Browser = Annotated[Caller, Depends(InProject(Permission.BROWSE))]

@@ -28,10 +28,21 @@ _DESCRIPTIONS = {
     404: "There is no such thing, or the key is limited to another project.",
     408: "The client fell silent; `results` has what was taken until then.",
     409: "Not possible in the present state; `detail` says why.",
+    412: "`If-Match` names a version that is not the present one.",
     413: "The body is too large.",
     415: "The body is not multipart/form-data.",
     422: "The request does not fit its schema, or values don't go together.",
+    429: "The key has used its requests up; go on after `Retry-After` seconds.",
     503: "A part of the service can't be reached; try again after `Retry-After` seconds.",
+}
+_IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "Of your choice, such as a UUID. Sent again with the same request within a day, that is not done "
+    "again, and the answer is the same, with `Idempotency-Replayed: true`. 422 with another request, 409 while the "
+    "first is under way.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[ -~]+$"},
 }
 _SCHEMA = {"$ref": "#/components/schemas/Problem"}
 Responses = dict[int | str, dict[str, Any]]
@@ -43,6 +54,21 @@ def errors(*statuses: int) -> Responses:
         status: {"description": _DESCRIPTIONS[status], "content": {PROBLEM_JSON: {"schema": _SCHEMA}}}
         for status in sorted({401, 403, 422, 503, *statuses})
     }
+
+
+def _add_conventions(method: str, operation: dict[str, Any]) -> None:
+    """What holds for every endpoint: 429, and ``Idempotency-Key`` for what is asked with POST and read into memory."""
+    operation["responses"].setdefault("429", errors(429)[429])
+    takes_files = "multipart/form-data" in operation.get("requestBody", {}).get("content", {})
+    if method == "post" and not takes_files:
+        operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
+        operation["responses"].setdefault("409", errors(409)[409])
+
+
+def file_of(media_type: str) -> Responses:
+    """The ``responses`` of an endpoint that answers with a file."""
+    schema = {"type": "object"} if media_type == "application/json" else {"type": "string", "format": "binary"}
+    return {200: {"description": "The file.", "content": {media_type: {"schema": schema}}}}
 
 
 def describe(app: FastAPI) -> None:
@@ -60,6 +86,9 @@ def describe(app: FastAPI) -> None:
             )
             schema = ProblemDocument.model_json_schema()
             document.setdefault("components", {}).setdefault("schemas", {})["Problem"] = {**schema, "title": "Problem"}
+            for path in document["paths"].values():
+                for method, operation in path.items():
+                    _add_conventions(method, operation)
             app.openapi_schema = document
         return app.openapi_schema
 

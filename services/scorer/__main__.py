@@ -1,8 +1,9 @@
-"""``python -m services.scorer``: a worker for embed, score, select and predict jobs."""
+"""``python -m services.scorer``: a worker for embed, score, select and predict jobs, and beside it one for maps."""
 
 from __future__ import annotations
 
 from services.scorer.embed import EmbedHandler
+from services.scorer.map import MapHandler
 from services.scorer.models import Models
 from services.scorer.predict import PredictHandler
 from services.scorer.score import ScoreHandler
@@ -24,7 +25,7 @@ def main() -> None:
         SelectHandler(*parts),
         PredictHandler(system.ledger, system.store, models),
     ]
-    run_worker(system, handlers, settings)
+    run_worker(system, handlers, settings, beside=[MapHandler(system.ledger, system.store)])
 
 
 if __name__ == "__main__":

@@ -171,8 +171,8 @@ class Gatherer:
     def _examples(
         self, project_id: ProjectId, material: Material, examples: Sequence[Example], folder: Path, prefix: str
     ) -> None:
-        """Write what the model is fed, ``<prefix>x.npy``, the columns of the classes, ``<prefix>y.npy``, and which
-        labels were drawn at random, ``<prefix>at_random.npy``."""
+        """Write what the model is fed, ``<prefix>x.npy``, the columns of the classes, ``<prefix>y.npy``, which labels
+        were drawn at random, ``<prefix>at_random.npy``, and whose they are, ``<prefix>images.npy``."""
         ordered = sorted(examples, key=_place)
         parts: list[NDArray[Any]] = []
         for shard_id, group in groupby(ordered, key=lambda e: e.shard_id):
@@ -181,6 +181,7 @@ class Gatherer:
         np.save(folder / f"{prefix}x.npy", np.concatenate(parts))
         np.save(folder / f"{prefix}y.npy", np.asarray([e.position for e in ordered], np.int64))
         np.save(folder / f"{prefix}at_random.npy", np.asarray([e.at_random for e in ordered], np.bool_))
+        np.save(folder / f"{prefix}images.npy", np.asarray([e.image_id for e in ordered], np.int64))
 
     def _unlabelled(self, project_id: ProjectId, material: Material, folder: Path) -> None:
         """A random part of the unlabelled pool, in the order of shards; the same for the same labels."""

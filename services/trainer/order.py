@@ -22,9 +22,9 @@ JOURNAL = "journal"
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What to train. The folder holds ``x.npy``, ``y.npy`` and ``at_random.npy``, and where they are of use
-    ``holdout_x.npy`` and ``holdout_y.npy``, ``unlabelled.npy``, ``pretrained.pth``, ``previous.safetensors`` and
-    ``previous.json``."""
+    """What to train. The folder holds ``x.npy``, ``y.npy``, ``at_random.npy`` and ``images.npy``, and where they are of
+    use the same of the holdout, ``holdout_x.npy`` and so on, ``unlabelled.npy``, ``pretrained.pth``,
+    ``previous.safetensors`` and ``previous.json``."""
 
     folder: Path
     config: Mapping[str, Any]
@@ -57,7 +57,8 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """The folder now holds ``model.safetensors`` and ``checkpoint.json``; ``sha256`` is that of the former."""
+    """The folder now holds ``model.safetensors``, ``checkpoint.json`` and ``opinions.npy``, see
+    ``shared.learning.opinions``; ``sha256`` is that of the first."""
 
     sha256: str
     metrics: Mapping[str, Any]

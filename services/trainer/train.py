@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 from services.trainer.gather import Gatherer, Material
 from services.trainer.launch import Alone, Together, Training, is_shared
+from services.trainer.losses import Losses
 from services.trainer.order import JOURNAL, Failed, Order, Progress, Trained
 from shared.db.pool import Tx
 from shared.domain import Job, JobKind
@@ -20,7 +21,7 @@ from shared.learning.config import LearnConfig
 from shared.metrics import TRAINING_ACCURACY, TRAINING_EPOCH, TRAINING_LOSS, TRAININGS_DIVERGED
 from shared.rounds import Rounds, TrainedModel
 from shared.settings import TrainerSettings
-from shared.store.base import Store, checkpoint_prefix, training_prefix
+from shared.store.base import OPINIONS, Store, checkpoint_prefix, training_prefix
 from shared.telemetry import logger
 from shared.worker import JobContext, Publish, Stopped
 
@@ -77,6 +78,7 @@ class TrainHandler:
             )
             trained = self._train(job, order, material, context)
             self._store.put_bytes(key + "model.safetensors", (folder / "model.safetensors").read_bytes())
+            self._store.put_bytes(key + OPINIONS, (folder / OPINIONS).read_bytes())
             manifest = (folder / "checkpoint.json").read_bytes()
             self._store.put_bytes(key + "checkpoint.json", manifest, "application/json")
         model = TrainedModel(
@@ -129,6 +131,7 @@ class TrainHandler:
         started = time.monotonic()
         begun_at: float | None = None
         over = False
+        losses = Losses()
         with _Uploads(self._store, training_prefix(job.project_id, job.id), order.folder / JOURNAL) as uploads:
             try:
                 while True:
@@ -150,7 +153,7 @@ class TrainHandler:
                         raise (Permanent if message.permanent else Retryable)(message.message)
                     if begun_at is None:  # a training that goes on after a crash begins in the middle
                         begun_at = message.report.done
-                    _pass_on(message, job, context, started, begun_at)
+                    _pass_on(message, job, context, started, begun_at, losses)
                     uploads.look()
             finally:
                 training.end(over=over)
@@ -196,7 +199,7 @@ class _Uploads:
             log.warning("training.journal_not_kept", error=str(error))
 
 
-def _pass_on(message: Progress, job: Job, context: JobContext, started: float, begun_at: float) -> None:
+def _pass_on(message: Progress, job: Job, context: JobContext, started: float, begun_at: float, losses: Losses) -> None:
     done = message.report.done
     here = max(done - begun_at, 1e-9)
     left = (time.monotonic() - started) * (1 - done) / here if done > begun_at else None
@@ -204,4 +207,5 @@ def _pass_on(message: Progress, job: Job, context: JobContext, started: float, b
     TRAINING_EPOCH.labels(project).set(message.report.epoch)
     TRAINING_LOSS.labels(project).set(message.report.loss)
     TRAINING_ACCURACY.labels(project).set(message.report.accuracy)
-    context.report(done, **message.report.to_dict(), seconds_left=None if left is None else round(left, 1))
+    seconds_left = None if left is None else round(left, 1)
+    context.report(done, **message.report.to_dict(), seconds_left=seconds_left, losses=losses.add(message.report))

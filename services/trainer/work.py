@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from services.trainer.order import JOURNAL, FolderJournal, Message, Order, Progress, Trained, write_outcome
 from shared.learning.checkpoints import from_bytes, manifest, to_bytes
@@ -16,8 +18,10 @@ from shared.learning.distributed import ALONE, Group
 from shared.learning.loop import NoJournal, Surroundings
 from shared.learning.metrics import evaluate
 from shared.learning.model import Model
+from shared.learning.opinions import Opinions, opinions
 from shared.learning.predict import predict
 from shared.learning.train import Extras, Fitted, fit
+from shared.store.base import OPINIONS
 
 Send = Callable[[Message], None]
 
@@ -56,9 +60,9 @@ def train(order: Order, device: torch.device, send: Send, group: Group = ALONE) 
         on_epoch=lambda report: send(Progress(report=report)),
     )
     metrics = _metrics(fitted, config.mode, len(y))
-    if holdout is not None:
-        probabilities, _ = predict(fitted.model, holdout[0], device=device)
-        metrics |= evaluate(probabilities, holdout[1])
+    on_holdout = None if holdout is None else predict(fitted.model, holdout[0], device=device)[0]
+    if holdout is not None and on_holdout is not None:
+        metrics |= evaluate(on_holdout, holdout[1])
     body = to_bytes(fitted.model)
     described = manifest(
         fitted.model,
@@ -68,6 +72,7 @@ def train(order: Order, device: torch.device, send: Send, group: Group = ALONE) 
         data_version=order.data_version,
         metrics=metrics,
     )
+    np.save(order.folder / OPINIONS, _opinions(order, fitted, on_holdout, device))
     write_outcome(order.folder, body, described)
     return Trained(sha256=described["sha256"], metrics=metrics)
 
@@ -94,6 +99,21 @@ def _previous(order: Order) -> Model | None:
     record = json.loads(described)
     model = from_bytes(body, record, expected_sha256=record["sha256"])
     return replace(model, networks=model.networks[:1])
+
+
+def _opinions(order: Order, fitted: Fitted, on_holdout: NDArray[np.float32] | None, device: torch.device) -> Opinions:
+    """Of every labelled image. Of those trained on, what a model said that had not seen them, where there was one."""
+    x, y, images = (order.array(name) for name in ("x", "y", "images"))
+    assert x is not None and y is not None and images is not None
+    said, unseen = predict(fitted.model, x, device=device)[0], np.zeros(len(y), np.bool_)
+    if fitted.unseen is not None:
+        said[fitted.unseen.rows], unseen[fitted.unseen.rows] = fitted.unseen.probabilities, True
+    if on_holdout is not None:
+        held_y, held_images = order.array("holdout_y"), order.array("holdout_images")
+        assert held_y is not None and held_images is not None
+        images, y = np.concatenate((images, held_images)), np.concatenate((y, held_y))
+        said, unseen = np.concatenate((said, on_holdout)), np.concatenate((unseen, np.ones(len(held_y), np.bool_)))
+    return opinions(images, said, y, unseen)
 
 
 def _metrics(fitted: Fitted, mode: str, labels: int) -> dict[str, Any]:

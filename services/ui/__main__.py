@@ -11,14 +11,14 @@ from types import FrameType
 import uvicorn
 
 from services.ui.app import create_app
-from shared.settings import UiSettings
+from shared.settings import OidcSettings, UiSettings
 from shared.system import from_environment
 
 _DRAIN_S = 5
 
 
 class _Server(uvicorn.Server):
-    """Breaks uploads off as soon as it is told to end; their browsers try again."""
+    """Breaks uploads and streams off as soon as it is told to end; their browsers try again."""
 
     def __init__(self, config: uvicorn.Config, closing: Callable[[], None]) -> None:
         super().__init__(config)
@@ -31,7 +31,7 @@ class _Server(uvicorn.Server):
 
 def main() -> None:
     system, settings = from_environment("ui"), UiSettings()
-    app = create_app(system, settings)
+    app = create_app(system, settings, OidcSettings())
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -40,7 +40,12 @@ def main() -> None:
         access_log=False,
         timeout_graceful_shutdown=_DRAIN_S,
     )
-    server = _Server(config, app.state.parts.receiver.gate.close)
+
+    def closing() -> None:
+        app.state.parts.receiver.gate.close()
+        app.state.parts.telling.interrupt()
+
+    server = _Server(config, closing)
     # uvicorn ends the requests under way on SIGTERM, then raises the signal again for us.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:

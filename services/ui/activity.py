@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
@@ -18,7 +17,9 @@ from services.ui.permits import Audits, AuditsSomewhere
 from services.ui.sentences import KINDS, names_in, sentence
 from services.ui.sessions import SignedInAs
 from services.ui.words import _
+from shared import auditing
 from shared.access import Permission, Principal, permits, reach
+from shared.auditing import MEDIA_TYPES, AuditForm, row
 from shared.db import events, members, projects
 from shared.db.events import Event, Wanted
 from shared.db.pool import Tx
@@ -54,6 +55,18 @@ def of_project_as_csv(request: Request, project_id: ProjectPath, parts: PartsOf,
     with parts.system.database.transaction() as tx:
         project = projects.get(tx, ProjectId(project_id))
     return _table(parts, _wanted(request.query_params, project), f"project-{project.id}-activity.csv")
+
+
+@router.get("/activity.jsonl")
+def everything_as_lines(request: Request, parts: PartsOf, user: AuditsSomewhere, who: SignedInAs) -> Response:
+    return _log(parts, _wanted(request.query_params, None, _reach(who)), "activity.jsonl")
+
+
+@router.get("/projects/{project_id}/activity.jsonl")
+def of_project_as_lines(request: Request, project_id: ProjectPath, parts: PartsOf, user: Audits) -> Response:
+    with parts.system.database.transaction() as tx:
+        project = projects.get(tx, ProjectId(project_id))
+    return _log(parts, _wanted(request.query_params, project), f"project-{project.id}-activity.jsonl")
 
 
 def _reach(who: Principal) -> frozenset[ProjectId] | None:
@@ -127,26 +140,21 @@ def _table(parts: Parts, wanted: Wanted, name: str) -> Response:
     return StreamingResponse(_lines(parts, wanted), media_type="text/csv; charset=utf-8", headers=headers)
 
 
+def _log(parts: Parts, wanted: Wanted, name: str) -> Response:
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    body = auditing.lines(parts.system.database, wanted, AuditForm.JSONL)
+    return StreamingResponse(body, media_type=MEDIA_TYPES[AuditForm.JSONL], headers=headers)
+
+
 def _lines(parts: Parts, wanted: Wanted) -> Iterator[str]:
-    """A batch at a time, each in a transaction of its own: a slow reader holds no connection."""
-    yield _line("event", "at", "project", "who", "what", "kind", "data")
-    before = _NEWEST
-    while True:
+    """With the names of people and the sentences of the page, which the bare log has not."""
+    yield row("event", "at", "project", "who", "what", "from", "kind", "data")
+    found = auditing.read(parts.system.database, wanted)
+    while batch := list(islice(found, _BATCH)):
         with parts.system.database.transaction() as tx:
-            found = events.search(tx, wanted, before=before, limit=_BATCH)
-            names = names_in(tx, found)
-        for event in found:
+            names = names_in(tx, batch)
+        for event in batch:
             data = json.dumps(dict(event.data), ensure_ascii=False)
-            who, what = names.actor(event.actor), sentence(event, names)
-            yield _line(str(event.id), event.at.isoformat(), str(event.project_id or ""), who, what, event.kind, data)
-        if len(found) < _BATCH:
-            return
-        before = found[-1].id
-
-
-def _line(*cells: str) -> str:
-    """What a spreadsheet would run as a formula gets an apostrophe in front."""
-    out = io.StringIO()
-    safe = (f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell for cell in cells)
-    csv.writer(out).writerow(safe)
-    return out.getvalue()
+            who, what, where = names.actor(event.actor), sentence(event, names), event.address or ""
+            at, project = event.at.isoformat(), str(event.project_id or "")
+            yield row(str(event.id), at, project, who, what, where, event.kind, data)

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, Field
 
-from services.ui.labelling import Answered, IdempotencyKey
+from services.ui.labelling import IdempotencyKey
 from services.ui.parts import PartsOf, ProjectPath
 from services.ui.permits import Reviews
 from services.ui.views import BIGGEST_ID, BIGGEST_INT, ImageView, image_view
@@ -69,6 +69,13 @@ class RevealedView(BaseModel):
 class Decision(BaseModel):
     class_id: int = Field(ge=1, le=BIGGEST_ID)
     duration_ms: int | None = Field(None, ge=0, le=BIGGEST_INT)
+
+
+class Decided(BaseModel):
+    """``replayed``: this very decision had been recorded before."""
+
+    annotation_id: int
+    replayed: bool
 
 
 class Wanted(BaseModel):
@@ -141,7 +148,7 @@ def decide(
     parts: PartsOf,
     user: Reviews,
     idempotency_key: IdempotencyKey,
-) -> Answered:
+) -> Decided:
     """201 for a new decision, 200 for one that was recorded before, 409 if it was settled meanwhile."""
     given = parts.system.adjudication.decide(
         ProjectId(project_id),
@@ -153,7 +160,7 @@ def decide(
     )
     if given.replayed:
         response.status_code = 200
-    return Answered(annotation_id=given.annotation.id, replayed=given.replayed)
+    return Decided(annotation_id=given.annotation.id, replayed=given.replayed)
 
 
 @router.post("/second-opinions")

@@ -38,6 +38,13 @@ def version(folder: Path) -> str:
     return together.hexdigest()[:12]
 
 
+@router.get("/worker.js")
+def worker() -> Response:
+    """The service worker, outside the versioned path: from here it may serve pages, and browsers ask for it anew."""
+    script = (STATIC / "js" / "worker.js").read_bytes()
+    return Response(script, media_type="text/javascript", headers={"cache-control": "no-cache"})
+
+
 @cache
 def _plotly(compressed: bool) -> bytes:
     script = (resources.files("plotly") / "package_data" / "plotly.min.js").read_bytes()

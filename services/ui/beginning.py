@@ -73,7 +73,7 @@ def make_first_user(
     if added is None or found is None:
         return RedirectResponse("/sign-in", 303)
     log.info("user.first", user_id=added)
-    return open_session(parts, found.user, "/")
+    return open_session(request, parts, found.user, "/")
 
 
 def nobody_yet(parts: Parts) -> bool:

@@ -15,6 +15,7 @@ from services.ui import filtering
 from services.ui.chronicle import chronicle
 from services.ui.parts import ImagePath, Parts, PartsOf, ProjectPath
 from services.ui.permits import Browses, Reviews
+from services.ui.said import resolved
 from services.ui.sessions import SignedInAs
 from services.ui.words import _, ngettext
 from shared import arrays
@@ -49,7 +50,7 @@ _OF_REVIEWERS = frozenset({Action.RELABEL, Action.ASK})
 @router.get("/projects/{project_id}/images")
 def images_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: Browses) -> Response:
     given = request.query_params
-    wanted = filtering.parse(given)
+    wanted = resolved(parts, ProjectId(project_id), filtering.parse(given))
     after = _count(given.get("after", ""))
     with parts.system.database.transaction() as tx:
         project = projects.get(tx, ProjectId(project_id))
@@ -102,7 +103,7 @@ def act(
     project = ProjectId(project_id)
     if action not in _OF_REVIEWERS:
         require(who, Permission.MANAGE, project)
-    wanted = filtering.parse(dict(parse_qsl(query)))
+    wanted = resolved(parts, project, filtering.parse(dict(parse_qsl(query))))
     class_wanted = _class_wanted(class_id) if action is Action.RELABEL else None
     chosen = _chosen(parts, project, wanted, id or [], all)
     if not confirmed and (all or action is not Action.RELABEL):

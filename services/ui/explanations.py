@@ -45,7 +45,7 @@ GROUPS = (
         key="people",
         title=N_("People"),
         about=N_("How labelling works for those who do it."),
-        names=("lease_seconds", "suggestions"),
+        names=("lease_seconds", "suggestions", "map_each_round", "label_price", "currency"),
     ),
     Group(
         key="quality",
@@ -166,6 +166,12 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "suggestions": (
         N_("Suggestions by the model"),
         N_("Whether annotators may ask what the model thinks. A suggestion sways: leave it off for the best labels."),
+    ),
+    "label_price": (N_("Price of an answer"), N_("What a person's answer costs. The overview then shows the cost.")),
+    "currency": (N_("Currency"), N_("Three letters, such as EUR, USD, GBP.")),
+    "map_each_round": (
+        N_("A map with every round"),
+        N_("Draw the map anew whenever a model has looked at the pool. Off: when somebody asks for it on its page."),
     ),
     "train_mode": (
         N_("Training"),

@@ -21,6 +21,7 @@ _BIGGEST_ID, _BIGGEST_SIDE = 2**63 - 1, 1_000_000
 def parse(given: Mapping[str, str]) -> Filter:
     """What an address asks for; a field left empty asks for nothing. Raises ``Invalid``."""
     class_id = _value(given, "class", _whole(_BIGGEST_ID))
+    said = _value(given, "said", _whole(_BIGGEST_ID))
     annotator = _value(given, "annotator", _whole(_BIGGEST_ID))
     return Filter(
         standing=_value(given, "state", _one_of(Standing)),
@@ -31,6 +32,7 @@ def parse(given: Mapping[str, str]) -> Filter:
         annotator=None if annotator is None else UserId(annotator),
         split=_value(given, "split", _one_of(Split)),
         format=_value(given, "format", _format),
+        said=None if said is None else ClassId(said),
         filename=_value(given, "name", lambda text: text[:255]),
         shortest=_value(given, "shortest", _whole(_BIGGEST_SIDE)),
         longest=_value(given, "longest", _whole(_BIGGEST_SIDE)),
@@ -53,6 +55,7 @@ def fields(wanted: Filter) -> dict[str, str]:
         "annotator": wanted.annotator,
         "split": wanted.split,
         "format": wanted.format,
+        "said": wanted.said,
         "name": wanted.filename,
         "shortest": wanted.shortest,
         "longest": wanted.longest,

@@ -110,13 +110,13 @@ def read(project: Project, typed: Mapping[str, str]) -> tuple[Settings, dict[str
     if "strategy" in given and strategy in catalog.CATALOG:
         given |= _options(strategy, typed, errors)
     try:
-        whole = Settings.model_validate(given)
+        whole = Settings.model_validate(given, strict=False)
     except ValidationError as error:
         errors |= {str(one["loc"][0]): one["msg"] for one in error.errors()}
         return Settings(), errors
     new = whole.model_dump(mode="json")
     changed = {name: given[name] for name in given if new[name] != stored[name]}
-    return Settings.model_validate(changed), errors
+    return Settings.model_validate(changed, strict=False), errors
 
 
 def _options(strategy: str, typed: Mapping[str, str], errors: dict[str, str]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 from pydantic import BaseModel, Field, ValidationError
 
 from services.ui.narration import Waiting, paused_because, wait_for_image
-from services.ui.parts import PartsOf, ProjectPath, TaskPath
+from services.ui.parts import Parts, PartsOf, ProjectPath, TaskPath
 from services.ui.permits import Labels
 from services.ui.sessions import SignedInAs
 from services.ui.views import (
@@ -21,10 +21,13 @@ from services.ui.views import (
     my_progress,
     task_views,
 )
+from shared.access import Principal
 from shared.db.tasks import Lease
-from shared.domain import AnnotationId, ClassId, PassOn, ProjectId, TaskId
-from shared.errors import Invalid
+from shared.domain import AnnotationId, ClassId, PassOn, ProjectId, TaskId, User
+from shared.errors import Conflict, Invalid, Retryable
+from shared.telemetry import logger
 
+log = logger(__name__)
 router = APIRouter(prefix="/v1/projects/{project_id}", tags=["labelling"])
 IdempotencyKey = Annotated[str, Header(min_length=1, max_length=200)]
 
@@ -55,13 +58,17 @@ class Answer(BaseModel):
     fence: int = Field(ge=0, le=BIGGEST_INT)
     class_id: int = Field(ge=1, le=BIGGEST_ID)
     duration_ms: int | None = Field(None, ge=0, le=BIGGEST_INT)
+    lease: int | None = Field(None, ge=1, le=MOST_LEASES)
+    """So many tasks are wanted next, as ``LeaseWish`` has it: who answers and goes on needs one call for both."""
 
 
 class Answered(BaseModel):
-    """``replayed``: this very answer had been recorded before."""
+    """``replayed``: this very answer had been recorded before. ``next``: the tasks that were wanted; None if none were,
+    or if they can't be had just now: the answer stands all the same."""
 
     annotation_id: int
     replayed: bool
+    next: Leased | None
 
 
 class Skip(BaseModel):
@@ -86,12 +93,15 @@ class TakenBack(BaseModel):
     task: TaskView
 
 
-@router.post("/leases")
-def lease(project_id: ProjectPath, wish: LeaseWish, parts: PartsOf, user: Labels, who: SignedInAs) -> Leased:
+@router.post("/leases", response_model=Leased)
+def lease(project_id: ProjectPath, wish: LeaseWish, parts: PartsOf, user: Labels, who: SignedInAs) -> Response:
     """Tasks for the one who asks: first those already held, then new ones. None free: ``waiting`` says why."""
-    project = ProjectId(project_id)
+    return _as_json(_lease(parts, ProjectId(project_id), user, who, wish.count))
+
+
+def _lease(parts: Parts, project: ProjectId, user: User, who: Principal, count: int) -> Leased:
     paused = who.paused(project)
-    leased = [] if paused else parts.system.labelling.lease(project, user.id, count=wish.count)
+    leased = [] if paused else parts.system.labelling.lease(project, user.id, count=count)
     standing = parts.standings.get(project)
     with parts.system.database.looking() as tx:
         return Leased(
@@ -121,28 +131,34 @@ def release(
     return Released(released=list(parts.system.labelling.release(user.id, _leases(mine))))
 
 
-@router.post("/tasks/{task_id}/annotation", status_code=201)
+@router.post("/tasks/{task_id}/annotation", status_code=201, response_model=Answered)
 def annotate(
     project_id: ProjectPath,
     task_id: TaskPath,
     answer: Answer,
-    response: Response,
     parts: PartsOf,
     user: Labels,
+    who: SignedInAs,
     idempotency_key: IdempotencyKey,
-) -> Answered:
+) -> Response:
     """201 for a new answer, 200 for one that was recorded before, 409 if the lease was lost."""
+    project = ProjectId(project_id)
     submitted = parts.system.labelling.submit(
-        ProjectId(project_id),
+        project,
         user.id,
         Lease(task_id=TaskId(task_id), fence=answer.fence),
         ClassId(answer.class_id),
         key=idempotency_key,
         duration_ms=answer.duration_ms,
     )
-    if submitted.replayed:
-        response.status_code = 200
-    return Answered(annotation_id=submitted.annotation.id, replayed=submitted.replayed)
+    following = None
+    if answer.lease is not None:
+        try:
+            following = _lease(parts, project, user, who, answer.lease)
+        except (Retryable, Conflict) as error:  # the answer is recorded, and that must be told
+            log.warning("tasks.not_leased", project_id=project_id, error=str(error))
+    answered = Answered(annotation_id=submitted.annotation.id, replayed=submitted.replayed, next=following)
+    return _as_json(answered, 200 if submitted.replayed else 201)
 
 
 @router.post("/tasks/{task_id}/skip")
@@ -159,6 +175,11 @@ def undo(project_id: ProjectPath, body: Undo, parts: PartsOf, user: Labels) -> T
     task = parts.system.labelling.undo(ProjectId(project_id), user.id, chosen)
     with parts.system.database.transaction() as tx:
         return TakenBack(task=task_views(tx, task.project_id, [task])[0])
+
+
+def _as_json(answer: BaseModel, status: int = 200) -> Response:
+    """Written as it is: FastAPI would check what was built here once more, and in another thread."""
+    return Response(answer.model_dump_json(), status, media_type="application/json")
 
 
 def _leases(mine: HeldLeases) -> list[Lease]:

@@ -7,28 +7,29 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import Response
 
+from services.ui.comparison import said
 from services.ui.parts import PartsOf, ProjectPath
-from services.ui.permits import Manages, Watches
+from services.ui.permits import Watches
 from services.ui.state import Accuracy, accuracy
-from shared.db import events, projects, rounds
-from shared.domain import CheckpointId, Class, ProjectId
-from shared.errors import Conflict, NotFound
-from shared.webhooks import EventType, emit
+from services.ui.words import N_
+from shared.db import projects, rounds
+from shared.domain import Class, ProjectId
+from shared.errors import NotFound
 
 router = APIRouter(include_in_schema=False)
 CheckpointPath = Annotated[int, Path(alias="checkpoint_id", ge=1, le=2**63 - 1)]
 WIDTH, HEIGHT = 600, 180
 """Of a drawing, in its own units."""
 _SHOWN = (
-    ("accuracy", "Accuracy"),
-    ("macro_precision", "Macro precision"),
-    ("macro_recall", "Macro recall"),
-    ("macro_f1", "Macro F1"),
-    ("auroc", "AUROC"),
+    ("accuracy", N_("Accuracy")),
+    ("macro_precision", N_("Macro precision")),
+    ("macro_recall", N_("Macro recall")),
+    ("macro_f1", N_("Macro F1")),
+    ("auroc", N_("AUROC")),
 )
-_CALIBRATION = (("ece", "Expected calibration error"), ("nll", "Negative log-likelihood"))
+_CALIBRATION = (("ece", N_("Expected calibration error")), ("nll", N_("Negative log-likelihood")))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +69,7 @@ class ModelView:
     round_number: int
     labels: int
     accuracy: Accuracy | None
-    figures: Sequence[tuple[str, float]]
+    figures: Sequence[tuple[str, str, float]]
     rows: Sequence[Row]
     calibration: Mapping[str, Any] | None
     calibrated: Sequence[tuple[str, float, float]]
@@ -93,11 +94,14 @@ def model_page(
         raise NotFound(f"project {project_id} has no model {checkpoint_id}")
     point = curve[place]
     view = model_view(point.round_number, point.labels, point.metrics, classes)
+    with parts.system.database.transaction() as tx:
+        newest = rounds.latest_scored(tx, project.id)
     context = {
         "user": user,
         "project": project,
         "classes": classes,
         "model": view,
+        "browsable": newest is not None and newest.id == checkpoint_id,
         "checkpoint_id": checkpoint_id,
         "in_use": used is not None and used.id == checkpoint_id,
         "width": WIDTH,
@@ -106,31 +110,6 @@ def model_page(
         "after": curve[place + 1] if place + 1 < len(curve) else None,
     }
     return parts.templates.TemplateResponse(request, "model.html", context)
-
-
-@router.post("/projects/{project_id}/models/{checkpoint_id}/promote")
-def promote(project_id: ProjectPath, checkpoint_id: CheckpointPath, parts: PartsOf, user: Manages) -> Response:
-    """Put the model to use."""
-    with parts.system.ledger.transaction() as tx:
-        project = projects.lock(tx, ProjectId(project_id))
-        model = rounds.promote(tx, project.id, CheckpointId(checkpoint_id))
-        events.record(tx, project.id, f"user:{user.id}", "model.promoted", {"checkpoint": model.id})
-        emit(tx, project.id, EventType.MODEL_PROMOTED, {"checkpoint_id": model.id})
-    return RedirectResponse(f"/projects/{project_id}/models/{checkpoint_id}", 303)
-
-
-@router.post("/projects/{project_id}/models/{checkpoint_id}/rollback")
-def roll_back(project_id: ProjectPath, checkpoint_id: CheckpointPath, parts: PartsOf, user: Manages) -> Response:
-    """Take the promotion of this model back, if it is the one in use. Raises ``Conflict`` if it isn't any more."""
-    with parts.system.ledger.transaction() as tx:
-        project = projects.lock(tx, ProjectId(project_id))
-        used = rounds.promoted(tx, project.id)
-        if used is None or used.id != checkpoint_id:
-            raise Conflict("this model is not in use any more: somebody else has chosen another")
-        before, now = rounds.roll_back(tx, project.id)
-        data = {"from": before.id, "to": None if now is None else now.id}
-        events.record(tx, project.id, f"user:{user.id}", "model.rolled_back", data)
-    return RedirectResponse(f"/projects/{project_id}/models/{checkpoint_id}", 303)
 
 
 def model_view(number: int, labels: int, metrics: Mapping[str, Any], classes: Sequence[Class]) -> ModelView:
@@ -143,7 +122,7 @@ def model_view(number: int, labels: int, metrics: Mapping[str, Any], classes: Se
         round_number=number,
         labels=labels,
         accuracy=accuracy(metrics),
-        figures=[(name, float(metrics[key])) for key, name in _SHOWN if metrics.get(key) is not None],
+        figures=[(key, name, float(metrics[key])) for key, name in _SHOWN if metrics.get(key) is not None],
         rows=_rows(metrics, classes),
         calibration=calibration,
         calibrated=[
@@ -152,9 +131,9 @@ def model_view(number: int, labels: int, metrics: Mapping[str, Any], classes: Se
             if calibration
         ],
         reliability=metrics.get("reliability") or [],
-        loss=_lines(history, (("loss", "labels, as augmented"), ("holdout_loss", "holdout"))),
-        right=_lines(history, (("accuracy", "labels, as augmented"), ("holdout_accuracy", "holdout")), top=1.0),
-        recipe=[(name, _said(value)) for name, value in sorted(recipe.items()) if value is not None],
+        loss=_lines(history, (("loss", N_("labels, as augmented")), ("holdout_loss", N_("holdout")))),
+        right=_lines(history, (("accuracy", N_("labels, as augmented")), ("holdout_accuracy", N_("holdout"))), top=1.0),
+        recipe=[(name, said(value)) for name, value in sorted(recipe.items()) if value is not None],
         kind=kind,
     )
 
@@ -203,9 +182,3 @@ def _lines(
         )
         for name, values in series.items()
     ]
-
-
-def _said(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -11,7 +11,7 @@ from services.ui.permits import Sees
 from services.ui.sessions import SignedInAs
 from services.ui.state import project_state
 from shared.access import Permission, permits, reach
-from shared.db import projects
+from shared.db import flags, projects
 from shared.domain import ProjectId
 
 router = APIRouter(include_in_schema=False)
@@ -34,5 +34,7 @@ def project_page(request: Request, project_id: ProjectPath, parts: PartsOf, user
     if not permits(who, Permission.WATCH, ProjectId(project_id)):
         return RedirectResponse(f"/projects/{project_id}/label", 303)
     state = project_state(parts.standings.get(ProjectId(project_id)))
-    context = {"user": user, "state": state, "state_json": state.model_dump(mode="json")}
+    with parts.system.database.looking() as tx:
+        open_flags = flags.count_open(tx, ProjectId(project_id))
+    context = {"user": user, "state": state, "open_flags": open_flags, "state_json": state.model_dump(mode="json")}
     return parts.templates.TemplateResponse(request, "project.html", context)

@@ -3,6 +3,8 @@
 A route takes ``user: Labels`` or another of these and never asks ``SignedIn`` where a permission exists. What may be
 done is decided in ``shared.access``; what one may not know of answers 404, what one may not do 403. Templates ask
 ``may("manage", project.id)``, or ``may_anywhere("audit")``.
+
+They read nothing, so they are ``async``: FastAPI would call a plain function in another thread.
 """
 
 from __future__ import annotations
@@ -12,8 +14,9 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
+from services.ui.form_tokens import FIELD, token_of
 from services.ui.parts import ProjectPath
-from services.ui.sessions import SignedInAs
+from services.ui.sessions import SignedInAs, session_token
 from shared.access import Permission, Principal, permits, reach, require
 from shared.domain import ProjectId, User
 from shared.errors import Forbidden
@@ -25,7 +28,7 @@ class InProject:
 
     permission: Permission
 
-    def __call__(self, project_id: ProjectPath, who: SignedInAs) -> User:
+    async def __call__(self, project_id: ProjectPath, who: SignedInAs) -> User:
         require(who, self.permission, ProjectId(project_id))
         return _user(who)
 
@@ -36,7 +39,7 @@ class Anywhere:
 
     permission: Permission
 
-    def __call__(self, who: SignedInAs) -> User:
+    async def __call__(self, who: SignedInAs) -> User:
         require(who, self.permission)
         return _user(who)
 
@@ -47,7 +50,7 @@ class Somewhere:
 
     permission: Permission
 
-    def __call__(self, who: SignedInAs) -> User:
+    async def __call__(self, who: SignedInAs) -> User:
         if reach(who, self.permission) == frozenset():
             raise Forbidden("you may not see this; ask an admin")
         return _user(who)
@@ -59,6 +62,7 @@ Browses = Annotated[User, Depends(InProject(Permission.BROWSE))]
 Watches = Annotated[User, Depends(InProject(Permission.WATCH))]
 Reviews = Annotated[User, Depends(InProject(Permission.REVIEW))]
 Manages = Annotated[User, Depends(InProject(Permission.MANAGE))]
+ManagesSomewhere = Annotated[User, Depends(Somewhere(Permission.MANAGE))]
 Uploads = Annotated[User, Depends(InProject(Permission.INGEST))]
 Exports = Annotated[User, Depends(InProject(Permission.EXPORT))]
 Audits = Annotated[User, Depends(InProject(Permission.AUDIT))]
@@ -80,7 +84,8 @@ def for_templates(request: Request) -> dict[str, Any]:
     def may_anywhere(permission: str) -> bool:
         return reach(who, Permission(permission)) != frozenset()
 
-    return {"may": may, "may_anywhere": may_anywhere}
+    token = session_token(request, request.app.state.parts.settings)
+    return {"may": may, "may_anywhere": may_anywhere, f"{FIELD}_token": token_of(token)}
 
 
 def _user(who: Principal) -> User:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
+from fastapi.responses import StreamingResponse
 
 from services.ui.hotkeys import ClassView, with_hotkeys
 from services.ui.parts import PartsOf, ProjectPath
@@ -18,6 +19,14 @@ router = APIRouter(prefix="/v1/projects/{project_id}", tags=["projects"])
 def state(project_id: ProjectPath, parts: PartsOf, user: Watches) -> State:
     """Where the project stands, at most a second old."""
     return project_state(parts.standings.get(ProjectId(project_id)))
+
+
+@router.get("/live")
+def live(project_id: ProjectPath, parts: PartsOf, user: Watches) -> StreamingResponse:
+    """The project's state now and each time it changes: server-sent events named ``state``, for about a minute."""
+    parts.telling.word(ProjectId(project_id))  # who asks for a project that isn't there hears so at once
+    events = parts.telling.stream(ProjectId(project_id))
+    return StreamingResponse(events, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
 
 
 @router.get("/classes")

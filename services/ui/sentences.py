@@ -42,7 +42,9 @@ def names_in(tx: Tx, events: Sequence[Event], more: Iterable[str] = ()) -> Names
     """The names that sentences about these events need, and those of ``more`` actors."""
     actors = [actor.partition(":") for actor in (*(event.actor for event in events), *more)]
     return Names(
-        users=users.names(tx, {int(name) for kind, __, name in actors if kind == "user" and name.isdecimal()}),
+        users=users.names(
+            tx, {int(name) for kind, __, name in actors if kind == "user" and name.isdecimal()} | _ids(events, "user")
+        ),
         classes=projects.class_names(tx, _ids(events, "class_id")),
         projects=projects.names(tx, {event.project_id for event in events if event.project_id}),
     )
@@ -78,9 +80,11 @@ def _uploaded(data: Data, names: Names) -> str:
     if "class_id" in data:
         text += _(", labelled “%s”") % names.class_(data["class_id"])
     if data.get("duplicate"):
-        text += _("; %s were there already") % f"{data['duplicate']:,}"
+        text += (
+            ngettext("; %s was there already", "; %s were there already", data["duplicate"]) % f"{data['duplicate']:,}"
+        )
     if data.get("rejected"):
-        text += _("; %s were refused") % f"{data['rejected']:,}"
+        text += ngettext("; %s was refused", "; %s were refused", data["rejected"]) % f"{data['rejected']:,}"
     return text
 
 
@@ -135,6 +139,19 @@ def _rolled_back(data: Data, names: Names) -> str:
     return _("took model %s out of use") % str(data["from"])
 
 
+def _changed(data: Data) -> str:
+    """Of a webhook."""
+    told = {key: value for key, value in data.items() if key != "webhook"}
+    return ", ".join(
+        f"{key} = {', '.join(value) if isinstance(value, list) else _plain(value)}" for key, value in told.items()
+    )
+
+
+def _invited(data: Data, names: Names) -> str:
+    text = _("invited somebody as %s") % (data.get("role") or (_("admin") if data.get("admin") else _("user")))
+    return text + (f" ({data['note']})" if data.get("note") else "")
+
+
 def _one_image(data: Data) -> str:
     return str(data["image_ids"][0])
 
@@ -159,6 +176,9 @@ _SENTENCES: Mapping[str, Callable[[Data, Names], str]] = {
         ngettext("brought in %s known label", "brought in %s known labels", int(data["labels"])) % f"{data['labels']:,}"
     ),
     "labels.corrected": _corrected,
+    "labels.kept": _images("looked at %s label again and kept it", "looked at %s labels again and kept them"),
+    "labels.review_undone": _images("took back a review of %s image", "took back a review of %s images"),
+    "labels.filed": _images("filed %s image as the model says", "filed %s images as the model says"),
     "labels.removed": _images("removed the label of %s image", "removed the labels of %s images"),
     "data.exported": lambda data, names: _("downloaded the labels as %s") % str(data["form"]).upper(),
     "task.skipped": _skipped,
@@ -175,15 +195,60 @@ _SENTENCES: Mapping[str, Callable[[Data, Names], str]] = {
     "member.distrusted": lambda data, names: (
         _("paused user %s: %s; %s images are asked of others") % (data["user"], data["reason"], f"{data['images']:,}")
     ),
-    "member.resumed": lambda data, names: _("let user %s go on") % data["user"],
     "image.flagged": lambda data, names: _("flagged image %s") % data["image"],
+    "map.asked": lambda data, names: _("had a map of the pool drawn"),
     "model.promoted": lambda data, names: _("put model %s to use") % data["checkpoint"],
     "model.rolled_back": _rolled_back,
+    "model.downloaded": lambda data, names: _("downloaded model %s") % data["checkpoint"],
     "jobs.requeued": _requeued,
     "job.cancelled": lambda data, names: _("cancelled the %s job %s") % (data["kind"], data["job"]),
     "backup.done": lambda data, names: _("made the backup %s") % data["snapshot"],
     "backup.restored": lambda data, names: _("restored the backup %s") % data["snapshot"],
-    "user.added": lambda data, names: _("added the user %s") % data["username"],
+    "batch.created": lambda data, names: _("made the batch “%s”") % data["name"],
+    "batch.changed": lambda data, names: (
+        _("changed the terms of batch %s: %s") % (data["batch"], ", ".join(data["terms"]))
+    ),
+    "batch.opened": lambda data, names: _("opened the batch “%s”") % data["name"],
+    "batch.in_progress": lambda data, names: _("set the batch “%s” to work") % data["name"],
+    "batch.paused": lambda data, names: _("paused the batch “%s”") % data["name"],
+    "batch.cancel_asked": lambda data, names: _("cancelled the batch “%s”") % data["name"],
+    "batch.cancelled": lambda data, names: (
+        _("ended the cancelled batch “%s”: %s answered, %s taken back, %s never given")
+        % (data["name"], data["answered"], data["revoked"], data["dropped"])
+    ),
+    "batch.completed": lambda data, names: _("completed the batch “%s”") % data["name"],
+    "batch.failed": lambda data, names: _("gave up the batch “%s”: %s") % (data["name"], data["error"]),
+    "annotation.accepted": lambda data, names: (
+        _("accepted %s answers in batch %s") % (data["annotations"], data["batch"])
+    ),
+    "annotation.rejected": lambda data, names: (
+        _("rejected %s answers in batch %s: %s") % (data["annotations"], data["batch"], data["reason"])
+    ),
+    "webhook.created": lambda data, names: _("made webhook %s, to %s") % (data["webhook"], data["url"]),
+    "webhook.changed": lambda data, names: _("changed webhook %s: %s") % (data["webhook"], _changed(data)),
+    "webhook.rotated": lambda data, names: _("gave webhook %s a new secret") % data["webhook"],
+    "webhook.deleted": lambda data, names: _("deleted webhook %s, to %s") % (data["webhook"], data["url"]),
+    "webhook.pinged": lambda data, names: _("sent a test message to webhook %s") % data["webhook"],
+    "webhook.redelivered": lambda data, names: (
+        _("had delivery %s of webhook %s made again") % (data["delivery"], data["webhook"])
+    ),
+    "webhook.disabled": lambda data, names: _("switched webhook %s off: %s") % (data["webhook"], data["reason"]),
+    "user.added": lambda data, names: (
+        (_("added the vendor %s") if data.get("vendor") else _("added the user %s")) % data["username"]
+    ),
+    "user.made_admin": lambda data, names: _("made %s an admin") % data["username"],
+    "user.unmade_admin": lambda data, names: _("took the right of an admin from %s") % data["username"],
+    "user.disabled": lambda data, names: _("disabled the user %s") % data["username"],
+    "user.enabled": lambda data, names: _("enabled the user %s") % data["username"],
+    "user.signed_out": lambda data, names: _("signed %s out everywhere") % data["username"],
+    "user.signed_in": lambda data, names: _("signed in"),
+    "member.added": lambda data, names: _("let %s in as %s") % (names.user(data["user"]), data["role"]),
+    "member.role_changed": lambda data, names: _("made %s a %s") % (names.user(data["user"]), data["role"]),
+    "member.paused": lambda data, names: _("paused %s: %s") % (names.user(data["user"]), data["reason"]),
+    "member.resumed": lambda data, names: _("had %s asked again") % names.user(data["user"]),
+    "member.removed": lambda data, names: _("removed %s from the project") % names.user(data["user"]),
+    "invitation.made": _invited,
+    "invitation.revoked": lambda data, names: _("revoked invitation %s") % data["invitation"],
     "user.password_changed": lambda data, names: _("changed the password of %s") % data["username"],
     "key.created": lambda data, names: _("made the API key %s (%s)") % (data["prefix"], data["name"]),
     "key.revoked": lambda data, names: _("revoked the API key %s") % data["prefix"],

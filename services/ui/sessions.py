@@ -11,13 +11,24 @@ from fastapi.responses import RedirectResponse, Response
 from services.ui.parts import PartsOf
 from shared.access import Principal
 from shared.credentials import digest
-from shared.db import members
+from shared.db import sessions
 from shared.domain import User
 from shared.errors import Unauthorized
+from shared.settings import UiSettings
 from shared.web import Problem, problem_response
 
 COOKIE = "winnow_session"
 HOME = "/"
+
+
+def cookie_name(settings: UiSettings) -> str:
+    """Over TLS a name that browsers accept from this very host only, for all of its paths, and never without TLS."""
+    return f"__Host-{COOKIE}" if settings.secure_cookies else COOKIE
+
+
+def session_token(request: Request, settings: UiSettings) -> str | None:
+    """What the browser sent as its session, which may be good or not."""
+    return request.cookies.get(cookie_name(settings))
 
 
 class NotSignedIn(Unauthorized):
@@ -27,20 +38,23 @@ class NotSignedIn(Unauthorized):
 def signed_in_as(request: Request, parts: PartsOf) -> Principal:
     """Who makes this request, and what they are in which project. Raises ``NotSignedIn``, also for a user who was
     disabled meanwhile."""
-    token = request.cookies.get(COOKIE)
+    token = session_token(request, parts.settings)
     if token:
         with parts.system.database.looking() as tx:
-            principal = members.principal_of_session(tx, digest(token))
-        if principal is not None:
-            request.state.principal = principal  # for templates
-            return principal
+            found = sessions.find(tx, digest(token), idle_minutes=parts.settings.idle_minutes)
+        if found is not None:
+            if found.touch:
+                with parts.system.database.transaction() as tx:
+                    sessions.touch(tx, found.id)
+            request.state.principal = found.principal  # for templates
+            return found.principal
     raise NotSignedIn("sign in first: your session has ended or there was none")
 
 
 SignedInAs = Annotated[Principal, Depends(signed_in_as)]
 
 
-def signed_in(who: SignedInAs) -> User:
+async def signed_in(who: SignedInAs) -> User:
     """The user of this request, whatever they may do: for what everybody may who is signed in."""
     assert who.user is not None  # a session is somebody's
     return who.user

@@ -2,45 +2,36 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
+from shared.db import sessions
+from shared.db.pool import Database
 
 FAILURES = 8
 """So many failed sign-ins are let through within ``WINDOW_S`` for one user name from one address."""
 WINDOW_S = 300.0
-_MOST_KEYS = 10_000
+_LONGEST_NAME = 100
 
 
 class Throttle:
-    """Counts failures by (user name, address), in the memory of this process. Thread-safe.
+    """Counts failures by (user name, address), in the database: for all processes together, over their restarts.
 
-    By both, so that nobody can lock another person out from elsewhere. A restart forgets, and each process counts
-    for itself: this makes guessing slow, the length of passwords makes it hopeless. Times are seconds of one
-    monotonic clock.
+    By both, so that nobody can lock another person out from elsewhere. This makes guessing slow; the length of
+    passwords makes it hopeless.
     """
 
-    def __init__(self) -> None:
-        self._failures: OrderedDict[tuple[str, str], list[float]] = OrderedDict()
-        self._lock = threading.Lock()
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
-    def wait_s(self, username: str, address: str, now: float) -> float:
+    def wait_s(self, username: str, address: str) -> float:
         """How long until another try is let through; 0 if one is now."""
-        with self._lock:
-            recent = self._recent((username, address), now)
-            return recent[-FAILURES] + WINDOW_S - now if len(recent) >= FAILURES else 0.0
+        with self._database.transaction() as tx:
+            recent = sessions.failures(tx, username[:_LONGEST_NAME], address, window_s=WINDOW_S, limit=FAILURES)
+        return WINDOW_S - recent[-1] if len(recent) >= FAILURES else 0.0
 
-    def failed(self, username: str, address: str, now: float) -> None:
-        """Note a failure. The keys that failed longest ago are forgotten when there are very many."""
-        key = (username, address)
-        with self._lock:
-            self._failures[key] = [*self._recent(key, now), now][-FAILURES:]
-            self._failures.move_to_end(key)
-            while len(self._failures) > _MOST_KEYS:
-                self._failures.popitem(last=False)
+    def failed(self, username: str, address: str) -> None:
+        with self._database.transaction() as tx:
+            sessions.failed(tx, username[:_LONGEST_NAME], address, window_s=WINDOW_S)
 
     def succeeded(self, username: str, address: str) -> None:
-        with self._lock:
-            self._failures.pop((username, address), None)
-
-    def _recent(self, key: tuple[str, str], now: float) -> list[float]:
-        return [at for at in self._failures.get(key, []) if at > now - WINDOW_S]
+        """The failures before don't count any more."""
+        with self._database.transaction() as tx:
+            sessions.succeeded(tx, username[:_LONGEST_NAME], address)

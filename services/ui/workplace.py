@@ -10,6 +10,8 @@ from fastapi.responses import Response
 from services.ui.hotkeys import ClassView, with_hotkeys
 from services.ui.parts import Parts, PartsOf, ProjectPath
 from services.ui.permits import Labels, Reviews
+from services.ui.sessions import SignedInAs
+from shared.access import Permission, Principal, permits
 from shared.db import flags, projects, tasks
 from shared.domain import Project, ProjectId, User
 
@@ -18,13 +20,13 @@ _MOST_LISTED = 200
 
 
 @router.get("/projects/{project_id}/label")
-def label_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: Labels) -> Response:
-    return parts.templates.TemplateResponse(request, "label.html", _context(parts, ProjectId(project_id), user))
+def label_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: Labels, who: SignedInAs) -> Response:
+    return parts.templates.TemplateResponse(request, "label.html", _context(parts, ProjectId(project_id), user, who))
 
 
 @router.get("/projects/{project_id}/grid")
-def grid_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: Labels) -> Response:
-    return parts.templates.TemplateResponse(request, "grid.html", _context(parts, ProjectId(project_id), user))
+def grid_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: Labels, who: SignedInAs) -> Response:
+    return parts.templates.TemplateResponse(request, "grid.html", _context(parts, ProjectId(project_id), user, who))
 
 
 @router.get("/projects/{project_id}/flags")
@@ -40,11 +42,18 @@ def flags_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: 
     return parts.templates.TemplateResponse(request, "flags.html", context)
 
 
-def _context(parts: Parts, project_id: ProjectId, user: User) -> dict[str, Any]:
+def _context(parts: Parts, project_id: ProjectId, user: User, who: Principal) -> dict[str, Any]:
     with parts.system.database.transaction() as tx:
         project = projects.get(tx, project_id)
         classes = with_hotkeys(projects.classes(tx, project.id))
-    return {"user": user, "project": project, "classes": classes, "page": _for_scripts(project, user, classes)}
+        open_flags = flags.count_open(tx, project.id) if permits(who, Permission.REVIEW, project.id) else 0
+    return {
+        "user": user,
+        "project": project,
+        "classes": classes,
+        "open_flags": open_flags,
+        "page": _for_scripts(project, user, classes),
+    }
 
 
 def _for_scripts(project: Project, user: User, classes: list[ClassView]) -> dict[str, Any]:

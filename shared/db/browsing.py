@@ -51,6 +51,10 @@ class Filter:
     format: str | None = None
     filename: str | None = None
     """A part of it, whatever its case."""
+    said: ClassId | None = None
+    """What the newest model says of it. The database doesn't know: ``among`` must have been found before."""
+    among: tuple[ImageId, ...] | None = None
+    """None of any others."""
     shortest: int | None = None
     longest: int | None = None
 
@@ -189,6 +193,7 @@ def _params(project_id: ProjectId, wanted: Filter, after: int, limit: int) -> di
         "shortest": wanted.shortest,
         "longest": wanted.longest,
         "filename": _part(wanted.filename),
+        "among": None if wanted.among is None else list(wanted.among),
     }
 
 

@@ -19,15 +19,15 @@ from shared.db.pool import Tx, translate
 from shared.errors import Conflict, Retryable
 
 TABLES = (
-    "projects", "classes", "users", "api_keys", "shards", "images", "rounds", "checkpoints", "questions", "tasks",
-    "annotations", "labels", "gold", "jobs", "events", "class_examples", "passes", "flags", "imports",
-    "memberships", "invitations",
-    "webhook_endpoints", "webhook_secrets", "webhook_messages", "webhook_attempts",
+    "projects", "classes", "users", "api_keys", "shards", "images", "rounds", "checkpoints", "questions", "jobs",
+    "batches", "tasks", "annotations", "labels", "gold", "events", "class_examples", "passes", "flags", "imports",
+    "memberships", "invitations", "batch_leases", "batch_verdicts", "webhook_endpoints", "webhook_secrets",
+    "webhook_messages", "webhook_attempts", "reviews",
 )  # fmt: skip
 """What is copied, each table after those that it refers to. A table that a snapshot's version had not is left out."""
-LEFT_OUT = ("sessions", "schema_migrations")
-"""People sign in again after a restore; the migrations are run, not copied."""
-FUNCTIONS = ("add_first_user", "events_are_append_only")
+LEFT_OUT = ("sessions", "sign_in_failures", "idempotent_requests", "schema_migrations")
+"""People sign in again after a restore, and requests sent again are done again; migrations are run, not copied."""
+FUNCTIONS = ("add_annotator", "add_first_user", "events_are_append_only")
 LOCK_WAIT_S = 600
 """How long a backup waits for a deletion under way."""
 _APPLICATION = "winnow-backup"

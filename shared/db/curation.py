@@ -17,12 +17,18 @@ _Q = queries("curation")
 
 
 def correct(
-    tx: Tx, project_id: ProjectId, chosen: Sequence[ImageId], user_id: UserId, class_id: ClassId
+    tx: Tx,
+    project_id: ProjectId,
+    chosen: Sequence[ImageId],
+    user_id: UserId,
+    class_id: ClassId,
+    suggested: ClassId | None = None,
 ) -> list[ImageId]:
-    """Give readable images a label by this person. Questions open about them are closed, whoever holds them."""
+    """Give readable images a label by this person, who had seen the class ``suggested``, if any. Questions open about
+    them are closed, whoever holds them."""
     readable = _ids(tx, "readable", project_id, chosen)
     tx.run(_Q["close_live"], {"project_id": project_id, "ids": readable})
-    return _ids(tx, "correct", project_id, readable, user_id=user_id, class_id=class_id)
+    return _ids(tx, "correct", project_id, readable, user_id=user_id, class_id=class_id, suggested=suggested)
 
 
 def remove_labels(tx: Tx, project_id: ProjectId, chosen: Sequence[ImageId]) -> list[ImageId]:

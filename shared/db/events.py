@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,6 +15,8 @@ from shared.domain import ProjectId
 
 _Q = queries("events")
 _NEWEST = 2**62
+ADDRESS: ContextVar[str | None] = ContextVar("address", default=None)
+"""Where the request comes from that is being served: ``shared.web`` says so, once for each. None: not a request."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,11 +32,12 @@ class Event:
 
 
 def record(tx: Tx, project_id: ProjectId | None, actor: str, kind: str, data: Mapping[str, Any] | None = None) -> None:
-    """Note that ``actor`` (``user:3``, ``key:wnw_ab12``, ``system``) did ``kind`` (``project.started``)."""
-    tx.run(
-        _Q["insert_event"],
-        {"project_id": project_id, "actor": actor, "kind": kind, "data": json.dumps(dict(data or {}))},
-    )
+    """Note that ``actor`` (``user:3``, ``key:wnw_ab12``, ``system``) did ``kind`` (``project.started``).
+
+    Where from is known by itself: see ``ADDRESS``.
+    """
+    params = {"project_id": project_id, "actor": actor, "kind": kind, "address": ADDRESS.get()}
+    tx.run(_Q["insert_event"], {**params, "data": json.dumps(dict(data or {}))})
 
 
 def newest(tx: Tx, project_id: ProjectId, *, before: int = _NEWEST, limit: int = 50) -> list[Event]:

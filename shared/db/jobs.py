@@ -37,7 +37,8 @@ class WorkerSeen:
     seen_at: datetime
 
 
-def _job(row: Row) -> Job:
+def from_row(row: Row) -> Job:
+    """A whole row of the table."""
     return Job(
         id=row["id"],
         kind=JobKind(row["kind"]),
@@ -74,14 +75,14 @@ def add(tx: Tx, new: NewJob, *, trace_id: str) -> Job | None:
             "trace_id": trace_id,
         },
     )
-    return None if row is None else _job(row)
+    return None if row is None else from_row(row)
 
 
 def claim(tx: Tx, job_id: JobId, *, worker: str, lease_s: float) -> Job | None:
     """None if the job isn't due, is another's, or has ended."""
     params = {"id": job_id, "worker": worker, "lease_s": lease_s, "max_attempts": MAX_JOB_ATTEMPTS}
     row = tx.one(_Q["claim"], params)
-    return None if row is None else _job(row)
+    return None if row is None else from_row(row)
 
 
 def heartbeat(tx: Tx, job: Job, *, lease_s: float, progress: float, detail: Mapping[str, Any]) -> bool:
@@ -127,20 +128,20 @@ def give_back(tx: Tx, job: Job) -> bool:
 def cancel(tx: Tx, job_id: JobId, *, error: str) -> Job | None:
     """None if the job has ended."""
     row = tx.one(_Q["cancel"], {"id": job_id, "error": error})
-    return None if row is None else _job(row)
+    return None if row is None else from_row(row)
 
 
 def requeue_dead(tx: Tx, *, job_id: JobId | None = None, project_id: ProjectId | None = None) -> list[Job]:
     """Give dead jobs another life: one, those of a project, or all."""
-    return [_job(row) for row in tx.all(_Q["requeue"], {"id": job_id, "project_id": project_id})]
+    return [from_row(row) for row in tx.all(_Q["requeue"], {"id": job_id, "project_id": project_id})]
 
 
 def bury_exhausted(tx: Tx) -> list[Job]:
-    return [_job(row) for row in tx.all(_Q["bury_exhausted"], {"max_attempts": MAX_JOB_ATTEMPTS})]
+    return [from_row(row) for row in tx.all(_Q["bury_exhausted"], {"max_attempts": MAX_JOB_ATTEMPTS})]
 
 
 def requeue_expired(tx: Tx) -> list[Job]:
-    return [_job(row) for row in tx.all(_Q["requeue_expired"])]
+    return [from_row(row) for row in tx.all(_Q["requeue_expired"])]
 
 
 def to_wake(tx: Tx, *, patience_s: float) -> list[WakeUp]:
@@ -160,7 +161,7 @@ def get(tx: Tx, job_id: JobId) -> Job:
     row = tx.one(_Q["get"], {"id": job_id})
     if row is None:
         raise NotFound(f"there is no job {job_id}")
-    return _job(row)
+    return from_row(row)
 
 
 def newest(
@@ -174,7 +175,7 @@ def newest(
     """The newest first; ``kinds`` None: of every kind."""
     of_kinds = None if kinds is None else [kind.value for kind in kinds]
     params = {"project_id": project_id, "state": state, "kinds": of_kinds, "limit": limit}
-    return [_job(row) for row in tx.all(_Q["list_jobs"], params)]
+    return [from_row(row) for row in tx.all(_Q["list_jobs"], params)]
 
 
 def running_s(tx: Tx, job_id: JobId) -> float | None:

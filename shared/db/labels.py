@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -204,6 +204,7 @@ def of_image(tx: Tx, image_id: ImageId) -> ImageLabel | None:
     )
 
 
-def export(tx: Tx, project_id: ProjectId) -> Iterator[Row]:
-    """A row per image, labelled or not, in order of id, streamed. Columns as in ``queries/labels.sql``."""
-    return tx.stream(_Q["export"], {"project_id": project_id})
+def export(tx: Tx, project_id: ProjectId, only: Sequence[ImageId] | None = None) -> Iterator[Row]:
+    """A row per image, or per image of ``only``, labelled or not, in order of id, streamed. Columns as in
+    ``queries/labels.sql``."""
+    return tx.stream(_Q["export"], {"project_id": project_id, "ids": None if only is None else list(only)})

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from shared.db.pool import Tx
 from shared.db.sql import queries
-from shared.domain import CheckpointId, ImageId, ProjectId, RoundId, ShardId
+from shared.domain import CheckpointId, ImageId, ProjectId, RoundId, ShardId, UserId
 
 _Q = queries("model_labels")
 
@@ -51,6 +51,30 @@ def renew(
             },
         )
     return given, tx.run(_Q["drop_stale"], {"shard_id": shard_id, "checkpoint_id": checkpoint_id})
+
+
+def file(
+    tx: Tx, project_id: ProjectId, checkpoint_id: CheckpointId, user_id: UserId, said: Sequence[Said]
+) -> list[ImageId]:
+    """Label images as the model says, because this person lets it: those of the pool that have no label and that nobody
+    holds. No later scoring takes these labels away. Returns the images labelled."""
+    ids = [one.image_id for one in said]
+    tx.run(_Q["close_queries_of"], {"image_ids": ids})
+    params = {
+        "project_id": project_id,
+        "checkpoint_id": checkpoint_id,
+        "user_id": user_id,
+        "image_ids": ids,
+        "columns": [one.column for one in said],
+        "confidences": [one.confidence for one in said],
+    }
+    return sorted(ImageId(row["image_id"]) for row in tx.all(_Q["file"], params))
+
+
+def count(tx: Tx, project_id: ProjectId) -> int:
+    """How many labels there are that each scoring makes anew: of these people are asked about a share."""
+    row = tx.one(_Q["count"], {"project_id": project_id})
+    return int(row["labels"]) if row else 0
 
 
 def there_are(tx: Tx, project_id: ProjectId) -> bool:

@@ -75,6 +75,19 @@ class Tx:
             for row in cursor:
                 yield dict(row)
 
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """What the block does is undone if it raises, hooks included; what this transaction did before stays."""
+        hooks = len(self._after_commit)
+        self.run("SAVEPOINT here")
+        try:
+            yield
+        except BaseException:
+            del self._after_commit[hooks:]
+            self.run("ROLLBACK TO SAVEPOINT here; RELEASE SAVEPOINT here")
+            raise
+        self.run("RELEASE SAVEPOINT here")
+
     def after_commit(self, hook: Callable[[], None]) -> None:
         """Run ``hook`` once this transaction is committed; never if it isn't. Hooks must not raise."""
         self._after_commit.append(hook)

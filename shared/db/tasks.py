@@ -16,6 +16,7 @@ from shared.domain import (
     MAX_TASK_SKIPS,
     Annotation,
     AnnotationId,
+    BatchId,
     ClassId,
     ImageId,
     NewTask,
@@ -110,14 +111,21 @@ def _annotation(row: Row) -> Annotation:
         created_at=row["created_at"],
         undone_at=row["undone_at"],
         suggested=row["suggested"],
+        external_id=row["external_id"],
     )
 
 
 def add(
-    tx: Tx, project_id: ProjectId, round_id: RoundId | None, new: Sequence[NewTask], *, asked_of: Overlap = ONE
+    tx: Tx,
+    project_id: ProjectId,
+    round_id: RoundId | None,
+    new: Sequence[NewTask],
+    *,
+    asked_of: Overlap = ONE,
+    batch_id: BatchId | None = None,
 ) -> int:
-    """Open tasks, as many for each image as people are to be asked; images labelled or asked about meanwhile are
-    passed over. Call under the project's lock. Returns how many tasks were opened."""
+    """Open tasks, as many for each image as people are to be asked, in a vendor's batch if one is named; images
+    labelled or asked about meanwhile are passed over. Call under the project's lock. Returns how many were opened."""
     rows = tx.all(
         _Q["insert_tasks"],
         {
@@ -130,6 +138,7 @@ def add(
             "scores": [t.score for t in new],
             "copies": asked_of.copies,
             "most": asked_of.most,
+            "batch_id": batch_id,
         },
     )
     return len(rows)
@@ -247,6 +256,12 @@ def hand_on(tx: Tx, task: Task, user_id: UserId, way: PassOn, reason: str) -> Ta
     return task if row is None else task_of(row)
 
 
+def note_cannot_tell(tx: Tx, task_id: TaskId, user_id: UserId, reason: str) -> None:
+    """Let leads see who could not tell, and why."""
+    way = PassOn.CANNOT_TELL.value
+    tx.run(_Q["insert_pass"], {"task_id": task_id, "user_id": user_id, "way": way, "reason": reason})
+
+
 def could_not_tell(tx: Tx, project_id: ProjectId, limit: int) -> list[CouldNotTell]:
     """What people handed on because they could not tell, the newest first."""
     return [CouldNotTell(**row) for row in tx.all(_Q["list_passes"], {"project_id": project_id, "limit": limit})]
@@ -265,7 +280,14 @@ def take_back(tx: Tx, user_id: UserId, task_id: TaskId, *, lease_s: float) -> Ta
 
 
 def add_annotation(
-    tx: Tx, task: Task, user_id: UserId, class_id: ClassId, *, key: str, duration_ms: int | None
+    tx: Tx,
+    task: Task,
+    user_id: UserId,
+    class_id: ClassId,
+    *,
+    key: str,
+    duration_ms: int | None,
+    external_id: str | None = None,
 ) -> Annotation:
     """Raises ``Conflict`` if the task has a standing answer or the key was used before."""
     row = tx.one(
@@ -280,6 +302,7 @@ def add_annotation(
             "fence": task.fence,
             "duration_ms": duration_ms,
             "suggested": task.suggested,
+            "external_id": external_id,
             "question_id": task.question_id,
         },
     )
@@ -326,6 +349,12 @@ def was_asked(tx: Tx, image_id: ImageId) -> bool:
 
 def any_live(tx: Tx, project_id: ProjectId) -> bool:
     row = tx.one(_Q["any_live"], {"project_id": project_id})
+    return bool(row and row["live"])
+
+
+def any_live_in_batches(tx: Tx, project_id: ProjectId) -> bool:
+    """Whether a vendor has anything to answer."""
+    row = tx.one(_Q["any_live_in_batches"], {"project_id": project_id})
     return bool(row and row["live"])
 
 

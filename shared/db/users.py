@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +10,7 @@ from datetime import datetime
 from shared.db.pool import Row, Tx
 from shared.db.sql import queries
 from shared.domain import ApiKey, ProjectId, Scope, User, UserId, UserKind
-from shared.errors import NotFound
+from shared.errors import Conflict, Invalid, NotFound
 
 _Q = queries("users")
 
@@ -36,7 +37,8 @@ def from_row(row: Row) -> User:
     )
 
 
-def _key(row: Row) -> ApiKey:
+def key_from_row(row: Row) -> ApiKey:
+    """A key of a row of ``api_keys``."""
     return ApiKey(
         id=row["id"],
         name=row["name"],
@@ -67,6 +69,30 @@ def add(tx: Tx, username: str, display_name: str, password_hash: str, *, admin: 
     return from_row(row)
 
 
+def vendor_name(name: str) -> str:
+    """The user name under which a vendor of that name is known: its letters and digits, lower case."""
+    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:80]
+    if not plain:
+        raise Invalid(f"a vendor's name has letters or digits from a to z and 0 to 9, not {name!r}")
+    return f"vendor.{plain}"
+
+
+def vendor_named(tx: Tx, name: str) -> UserId:
+    """The vendor of that name, made if there is none. Raises ``Invalid`` for a name that can't be one."""
+    username = vendor_name(name)
+    row = tx.one(_Q["by_username"], {"username": username})
+    if row is None:
+        return add_vendor(tx, username, name).id
+    if row["kind"] != UserKind.VENDOR.value:
+        raise Conflict(f"{username} is somebody who signs in, and no vendor")
+    return UserId(row["id"])
+
+
+def vendors(tx: Tx) -> dict[UserId, str]:
+    """Display names by id."""
+    return {UserId(row["id"]): row["display_name"] for row in tx.all(_Q["vendors"])}
+
+
 def add_first(tx: Tx, username: str, display_name: str, password_hash: str) -> UserId | None:
     """None if there are users already. Raises ``Invalid`` for a name that ``add`` would not take."""
     params = {"username": username, "display_name": display_name, "password_hash": password_hash}
@@ -90,10 +116,64 @@ def set_password(tx: Tx, username: str, password_hash: str) -> None:
         raise NotFound(f"there is no user {username}")
 
 
-def open_session(tx: Tx, user_id: UserId, token_sha256: bytes, *, hours: int) -> None:
-    """Sessions that ran out are removed on the way."""
+def get(tx: Tx, user_id: UserId) -> User:
+    """Raises ``NotFound``."""
+    row = tx.one(_Q["get"], {"id": user_id})
+    if row is None:
+        raise NotFound(f"there is no user {user_id}")
+    return from_row(row)
+
+
+def everybody(tx: Tx, *, kind: UserKind | None = None) -> list[User]:
+    """Those who sign in, then vendors, each in order of their names; a vendor's people are left out."""
+    return [from_row(row) for row in tx.all(_Q["everybody"], {"kind": None if kind is None else kind.value})]
+
+
+def add_vendor(tx: Tx, username: str, display_name: str) -> User:
+    """A firm, which can't sign in and works through keys. Raises as ``add``."""
+    row = tx.one(_Q["insert_vendor"], {"username": username, "display_name": display_name})
+    assert row is not None  # INSERT ... RETURNING
+    return from_row(row)
+
+
+def set_admin(tx: Tx, user_id: UserId, admin: bool) -> None:
+    """Raises ``Conflict`` if nobody would be an admin any more."""
+    tx.one(_Q["lock_admins"])
+    tx.run(_Q["set_admin"], {"id": user_id, "admin": admin})
+    _require_an_admin(tx)
+
+
+def set_disabled(tx: Tx, user_id: UserId, disabled: bool) -> None:
+    """A disabled user is signed out, and keys that act as them are refused. Raises ``Conflict`` as ``set_admin``."""
+    tx.one(_Q["lock_admins"])
+    tx.run(_Q["set_disabled"], {"id": user_id, "disabled": disabled})
+    _require_an_admin(tx)
+
+
+def _require_an_admin(tx: Tx) -> None:
+    row = tx.one(_Q["any_admin"])
+    if not (row and row["found"]):
+        raise Conflict("nobody would be an admin any more: make somebody else one first")
+
+
+def by_subject(tx: Tx, subject: str) -> User | None:
+    """Who the identity provider calls ``subject``."""
+    row = tx.one(_Q["by_subject"], {"subject": subject})
+    return None if row is None else from_row(row)
+
+
+def set_subject(tx: Tx, user_id: UserId, subject: str) -> None:
+    """From now on the identity provider's ``subject`` signs in as this user."""
+    tx.run(_Q["set_subject"], {"id": user_id, "subject": subject})
+
+
+def open_session(
+    tx: Tx, user_id: UserId, token_sha256: bytes, *, hours: int, address: str | None = None, agent: str | None = None
+) -> None:
+    """Sessions that ran out are removed on the way. ``address`` and ``agent`` tell its owner which it is."""
     tx.run(_Q["delete_expired_sessions"])
-    tx.run(_Q["insert_session"], {"token_sha256": token_sha256, "user_id": user_id, "hours": hours})
+    params = {"token_sha256": token_sha256, "user_id": user_id, "hours": hours, "address": address}
+    tx.run(_Q["insert_session"], {**params, "agent": agent and agent[:300]})
 
 
 def user_of_session(tx: Tx, token_sha256: bytes) -> User | None:
@@ -138,7 +218,7 @@ def add_key(
         },
     )
     assert row is not None  # INSERT ... RETURNING
-    return _key(row)
+    return key_from_row(row)
 
 
 def key_by_digest(tx: Tx, key_sha256: bytes) -> ApiKey | None:
@@ -147,7 +227,7 @@ def key_by_digest(tx: Tx, key_sha256: bytes) -> ApiKey | None:
     if row is None:
         return None
     tx.run(_Q["touch_key"], {"id": row["id"]})
-    return _key(row)
+    return key_from_row(row)
 
 
 def revoke_key(tx: Tx, prefix: str) -> ApiKey:
@@ -155,8 +235,8 @@ def revoke_key(tx: Tx, prefix: str) -> ApiKey:
     row = tx.one(_Q["revoke_key"], {"prefix": prefix})
     if row is None:
         raise NotFound(f"there is no live key with the prefix {prefix}")
-    return _key(row)
+    return key_from_row(row)
 
 
 def keys(tx: Tx) -> list[ApiKey]:
-    return [_key(row) for row in tx.all(_Q["list_keys"])]
+    return [key_from_row(row) for row in tx.all(_Q["list_keys"])]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -17,6 +17,8 @@ from shared.errors import Conflict, NotFound
 
 _Q = queries("webhooks")
 _NEWEST = 2**62
+Within = Collection[ProjectId] | None
+"""Only endpoints of these projects, and none of all projects. None: every one."""
 PING = "webhook.ping"
 """The type of a test message, which no endpoint asks for."""
 
@@ -153,17 +155,22 @@ def add(
     return get(tx, row["id"])
 
 
-def get(tx: Tx, endpoint_id: int, *, only: ProjectId | None = None, lock: bool = False) -> Endpoint:
-    """``only``: of this project. Raises ``NotFound``."""
-    row = tx.one(_Q["lock_endpoint" if lock else "get_endpoint"], {"id": endpoint_id, "only": only})
+def get(tx: Tx, endpoint_id: int, *, within: Within = None, lock: bool = False) -> Endpoint:
+    """Raises ``NotFound``."""
+    row = tx.one(_Q["lock_endpoint" if lock else "get_endpoint"], {"id": endpoint_id, "within": _listed(within)})
     if row is None:
         raise NotFound(f"there is no webhook {endpoint_id}")
     return _endpoint(row)
 
 
-def page(tx: Tx, *, after: int, limit: int, only: ProjectId | None = None) -> list[Endpoint]:
+def page(tx: Tx, *, after: int, limit: int, within: Within = None) -> list[Endpoint]:
     """In order of id."""
-    return [_endpoint(row) for row in tx.all(_Q["list_endpoints"], {"after": after, "limit": limit, "only": only})]
+    params = {"after": after, "limit": limit, "within": _listed(within)}
+    return [_endpoint(row) for row in tx.all(_Q["list_endpoints"], params)]
+
+
+def _listed(within: Within) -> list[ProjectId] | None:
+    return None if within is None else sorted(within)
 
 
 def count(tx: Tx) -> int:

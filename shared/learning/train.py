@@ -88,8 +88,17 @@ class Calibration:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Unseen:
+    """Calibrated probabilities (m, C) of the labelled images ``rows`` (m,), by models that had not seen them."""
+
+    rows: Ints
+    probabilities: Floats
+
+
+@dataclass(frozen=True, kw_only=True)
 class Fitted:
-    """``history`` is that of the first member; ``details`` what a head's or a ridge's search found."""
+    """``history`` is that of the first member; ``details`` what a head's or a ridge's search found. ``unseen`` None:
+    too few labels, or a committee of heads or ridges, see ``Calibration``."""
 
     model: Model
     history: tuple[EpochReport, ...]
@@ -97,6 +106,7 @@ class Fitted:
     kind: str
     calibration: Calibration | None
     details: dict[str, Any]
+    unseen: Unseen | None = None
 
 
 Holdout = tuple[npt.NDArray[Any], npt.NDArray[Any]]
@@ -248,6 +258,7 @@ class _Job:
         self.stages = self.passes * (recipe.committee + (0 if spec.reads_features else self.folds))
         self.stage = 0
         self.history: list[EpochReport] = []
+        self.unseen: Unseen | None = None
 
     @property
     def _learns_from_itself(self) -> bool:
@@ -403,6 +414,7 @@ class _Job:
         own = rows < len(self.data.y)  # pseudo-labels follow those of people, and are no evidence
         rows, truth = rows[own], data.y[rows[own]]
         said = (torch.from_numpy(np.asarray(logits, np.float64)[own]) / found.temperature).softmax(1).numpy()
+        self.unseen = Unseen(rows=rows, probabilities=said.astype(np.float32))
         drawn = None if self.extras.at_random is None else np.asarray(self.extras.at_random, np.bool_)[rows]
         return replace(
             found,
@@ -424,6 +436,7 @@ class _Job:
             kind="",
             calibration=calibration,
             details=details,
+            unseen=self.unseen,
         )
 
     def _with_pseudo_labels(self, model: Model) -> tuple[Examples, int]:

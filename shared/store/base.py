@@ -13,6 +13,7 @@ Key layout::
     projects/<project>/shards/<shard>/features-<variant>.json       {"backbone": id}: what made the features
     projects/<project>/checkpoints/<job>-<fence>/model.safetensors
     projects/<project>/checkpoints/<job>-<fence>/checkpoint.json
+    projects/<project>/checkpoints/<job>-<fence>/opinions.npy       ``shared.learning.opinions``; none of old models
     projects/<project>/trainings/<job>/examples.npy, order.json     what a training under way is trained on
     projects/<project>/trainings/<job>/<run>.pt                     its state, from which it goes on after a crash
     projects/<project>/scores/<checkpoint>/<shard>/probabilities.npy  float32 (n, classes)
@@ -31,6 +32,8 @@ from datetime import datetime
 from typing import BinaryIO, Protocol
 
 from shared.domain import CheckpointId, JobId, ProjectId, ShardId
+
+OPINIONS = "opinions.npy"
 
 
 @dataclass(frozen=True, kw_only=True)

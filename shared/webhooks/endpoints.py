@@ -10,7 +10,7 @@ from typing import Any
 
 from shared.db import events, projects, webhooks
 from shared.db.pool import Database, Tx
-from shared.db.webhooks import PING, Endpoint, EventType, Message
+from shared.db.webhooks import PING, Attempt, Endpoint, EventType, Message, MessageState, Within
 from shared.domain import ProjectId
 from shared.errors import Conflict, Invalid
 from shared.webhooks.addresses import Guard
@@ -38,8 +38,8 @@ def new_secret() -> str:
 
 
 class Webhooks:
-    """``only`` is the one project that the caller may know of (None: all): to it, no endpoint of another, and none of
-    all projects, exists (``NotFound``). ``actor`` is who does it, for the audit log. Thread-safe."""
+    """``within`` are the projects whose endpoints the caller may know of (None: all): of the others, and of those of
+    all projects, none exists (``NotFound``). ``actor`` is who does it, for the audit log. Thread-safe."""
 
     def __init__(self, database: Database, guard: Guard) -> None:
         self._database = database
@@ -78,21 +78,21 @@ class Webhooks:
             _record(tx, endpoint, actor, "webhook.created", url=url, types=list(endpoint.types))
         return endpoint, secret
 
-    def page(self, *, after: int = 0, limit: int, only: ProjectId | None = None) -> list[Endpoint]:
+    def page(self, *, after: int = 0, limit: int, within: Within = None) -> list[Endpoint]:
         """In order of id."""
         with self._database.transaction() as tx:
-            return webhooks.page(tx, after=after, limit=limit, only=only)
+            return webhooks.page(tx, after=after, limit=limit, within=within)
 
-    def get(self, endpoint_id: int, *, only: ProjectId | None = None) -> Endpoint:
+    def get(self, endpoint_id: int, *, within: Within = None) -> Endpoint:
         with self._database.transaction() as tx:
-            return webhooks.get(tx, endpoint_id, only=only)
+            return webhooks.get(tx, endpoint_id, within=within)
 
-    def change(self, endpoint_id: int, wanted: Change, *, only: ProjectId | None = None, actor: str) -> Endpoint:
+    def change(self, endpoint_id: int, wanted: Change, *, within: Within = None, actor: str) -> Endpoint:
         """Raises ``Invalid`` for an URL that webhooks may not go to. What waits goes to the new URL."""
         if wanted.url is not None:
             self._guard.look(wanted.url)
         with self._database.transaction() as tx:
-            old = webhooks.get(tx, endpoint_id, only=only, lock=True)
+            old = webhooks.get(tx, endpoint_id, within=within, lock=True)
             webhooks.change(
                 tx,
                 endpoint_id,
@@ -112,40 +112,61 @@ class Webhooks:
         return new
 
     def rotate(
-        self, endpoint_id: int, *, keep_s: float = KEEP_S, only: ProjectId | None = None, actor: str
+        self, endpoint_id: int, *, keep_s: float = KEEP_S, within: Within = None, actor: str
     ) -> tuple[Endpoint, str]:
         """A new secret, shown this once. For ``keep_s`` seconds requests are signed with the old one as well."""
         if not 0 <= keep_s <= LONGEST_KEEP_S:
             raise Invalid(f"the old secret is good for {LONGEST_KEEP_S:.0f} seconds more at most")
         secret = new_secret()
         with self._database.transaction() as tx:
-            endpoint = webhooks.get(tx, endpoint_id, only=only, lock=True)
+            endpoint = webhooks.get(tx, endpoint_id, within=within, lock=True)
             webhooks.rotate(tx, endpoint_id, secret, keep_s=keep_s)
             _record(tx, endpoint, actor, "webhook.rotated", keep_s=keep_s)
         return endpoint, secret
 
-    def delete(self, endpoint_id: int, *, only: ProjectId | None = None, actor: str) -> None:
+    def delete(self, endpoint_id: int, *, within: Within = None, actor: str) -> None:
         """With its messages and their log."""
         with self._database.transaction() as tx:
-            endpoint = webhooks.get(tx, endpoint_id, only=only, lock=True)
+            endpoint = webhooks.get(tx, endpoint_id, within=within, lock=True)
             webhooks.delete(tx, endpoint_id)
             _record(tx, endpoint, actor, "webhook.deleted", url=endpoint.url)
 
-    def ping(self, endpoint_id: int, *, only: ProjectId | None = None, actor: str) -> Message:
+    def messages(
+        self,
+        endpoint_id: int,
+        *,
+        state: MessageState | None = None,
+        before: int | None = None,
+        limit: int,
+        within: Within = None,
+    ) -> list[Message]:
+        """Those with an id below ``before``, the newest first."""
+        place = {} if before is None else {"before": before}
+        with self._database.transaction() as tx:
+            webhooks.get(tx, endpoint_id, within=within)
+            return webhooks.messages(tx, endpoint_id, state=state, limit=limit, **place)
+
+    def message(self, endpoint_id: int, message_id: int, *, within: Within = None) -> tuple[Message, list[Attempt]]:
+        """A message and every attempt at it."""
+        with self._database.transaction() as tx:
+            webhooks.get(tx, endpoint_id, within=within)
+            return webhooks.message(tx, endpoint_id, message_id), webhooks.attempts(tx, message_id)
+
+    def ping(self, endpoint_id: int, *, within: Within = None, actor: str) -> Message:
         """Send a test message, once, to a disabled endpoint as well. The log says what came of it."""
         with self._database.transaction() as tx:
-            endpoint = webhooks.get(tx, endpoint_id, only=only)
+            endpoint = webhooks.get(tx, endpoint_id, within=within)
             message = webhooks.add_message(tx, endpoint_id, PING, {"webhook_id": endpoint_id})
             _record(tx, endpoint, actor, "webhook.pinged")
         return message
 
-    def redeliver(self, endpoint_id: int, message_id: int, *, only: ProjectId | None = None, actor: str) -> Message:
+    def redeliver(self, endpoint_id: int, message_id: int, *, within: Within = None, actor: str) -> Message:
         """Try a message again from the beginning, with the same id.
 
         Raises ``Conflict`` while it is under way, and while the endpoint is disabled.
         """
         with self._database.transaction() as tx:
-            endpoint = webhooks.get(tx, endpoint_id, only=only, lock=True)
+            endpoint = webhooks.get(tx, endpoint_id, within=within, lock=True)
             message = webhooks.message(tx, endpoint_id, message_id)
             if not endpoint.enabled and message.type != PING:
                 raise Conflict(f"webhook {endpoint_id} is disabled: enable it first")

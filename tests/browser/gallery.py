@@ -138,5 +138,6 @@ def serve(app: FastAPI, port: int = 0) -> Iterator[str]:
         wait_for(lambda: server.started, "the service to listen")
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
+        app.state.parts.telling.interrupt()
         server.should_exit = True
         thread.join(timeout=10)

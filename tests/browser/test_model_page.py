@@ -79,11 +79,13 @@ def test_a_model_is_put_to_use_and_taken_out_of_it(visit: Visit, world: World) -
     world.do_train(**measured())
     page = model_page(visit(), world)
     page.get_by_role("button", name="Put to use").click()
+    page.get_by_role("button", name="Yes, put it to use").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Model of round 1 in use")
     with world.system.database.transaction() as tx:
         used = rounds.promoted(tx, world.id)
         assert used is not None and used.id == 1
     page.get_by_role("button", name="Take out of use").click()
+    page.get_by_role("button", name="Yes, take it out of use").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Model of round 1")
     with world.system.database.transaction() as tx:
         assert rounds.promoted(tx, world.id) is None

@@ -4,14 +4,16 @@ keyboard alone, and by the rules of WCAG."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import FilePayload, Page, expect
 
-from shared.db import events, guidelines, imports
-from shared.domain import JobKind, Split
+from shared.credentials import digest
+from shared.db import events, guidelines, imports, invitations, keys, members, users
+from shared.domain import JobKind, Role, Scope, Split
 from shared.errors import Permanent
 from shared.system import System
 from tests.browser.axe import assert_usable
@@ -33,6 +35,11 @@ PAGES = {
     "activity": "/projects/1/activity",
     "all-activity": "/activity",
     "system": "/system",
+    "people": "/projects/1/people",
+    "keys": "/projects/1/keys",
+    "everybody": "/people",
+    "all-keys": "/keys",
+    "account": "/account",
     "begin": "/projects/2/begin",
     "flags": "/projects/1/flags",
 }
@@ -53,6 +60,7 @@ def world(system: System) -> World:
     files = photos(8) + digits(20)
     world = open_for_labelling(hang(system, files, CLASSES, name="Garden", initial=12, holdout=3))
     ben = world.user("ben")
+    hired = [(ben, Role.MANAGER), (world.user("cleo"), Role.REVIEWER), (world.user("dora"), Role.ANNOTATOR)]
     world.answer(15, ben)
     world.system.rounds.nudge(world.id)
     system.ledger.fail(world.next_job(JobKind.TRAIN), Permanent("the disk /data is full"))
@@ -70,6 +78,21 @@ def world(system: System) -> World:
         told = {"split": "pool", "stored": 28, "duplicate": 1, "rejected": 1}
         events.record(tx, world.id, f"user:{ben.id}", "images.uploaded", told)
         events.record(tx, world.id, f"user:{ben.id}", "project.settings_changed", {"batch_size": 25})
+        for somebody, role in hired:
+            members.put(tx, world.id, somebody.id, role)
+        members.pause(tx, world.id, hired[-1][0].id, "answers faster than one can look")
+        ends = datetime.now(UTC) + timedelta(days=7)
+        invitations.add(
+            tx,
+            token_sha256=digest("of an invitation"),
+            expires_at=ends,
+            created_by=ben.id,
+            note="Emil",
+            project_id=world.id,
+            role=Role.ANNOTATOR,
+        )
+        keys.make(tx, name="nightly export", scopes=[Scope.READ], project_id=world.id, created_by=ben.id)
+        users.add_vendor(tx, "acme", "Acme Labelling")
         guidelines.set_text(tx, world.id, "A pagoda has a roof. In doubt: neither.")
     system.curation.relabel(world.id, ben.id, [world.images[1].id], world.classes[1].id)
     draft = hang(system, digits(9), ["even", "odd"], name="Numbers")
@@ -113,7 +136,7 @@ def test_the_navigation_leads_everywhere_and_says_where_one_is(visit: Visit, wor
 
 def test_pictures_of_all_pages(visit: Visit, world: World, picture_of: Picture) -> None:
     page = visit().page
-    for name in ("data", "settings", "activity", "system", "new-project", "begin"):
+    for name in ("data", "settings", "activity", "people", "keys", "account", "system", "new-project", "begin"):
         page.goto(PAGES[name])
         page.wait_for_load_state("networkidle")
         assert picture_of(page, f"{name}.png").stat().st_size > 20_000

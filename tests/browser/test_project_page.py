@@ -101,7 +101,7 @@ def open_page(visitor: Visitor, world: World) -> Page:
 
 def test_the_learning_curve_is_drawn_with_its_interval(visit: Visit, world: World) -> None:
     page = open_page(visit(), world)
-    expect(page.locator("#curve .scatterlayer .trace")).to_have_count(3)
+    expect(page.locator("#curve .scatterlayer .trace")).to_have_count(6)  # the curve and its band, and those to come
     expect(page.locator("#curve .scatterlayer .point")).to_have_count(5)
     expect(page.locator("#curve .fills path")).not_to_have_count(0)
     expect(page.locator("#curve")).to_contain_text("95.0%")
@@ -129,7 +129,7 @@ def test_a_failed_job_is_shown_with_its_error(visit: Visit, world: World) -> Non
     world.system.ledger.fail(world.next_job(JobKind.TRAIN), Permanent("the weights file is missing: resnet18.pth"))
     page = open_page(visit(), world)
     expect(page.locator("#headline")).to_have_text("Stopped by a failed train job")
-    expect(page.locator("#jobs")).to_contain_text("the weights file is missing: resnet18.pth")
+    expect(page.locator("#failed")).to_contain_text("the weights file is missing: resnet18.pth")
     expect(page.locator("#state-pill")).to_have_text("failed")
 
 
@@ -192,7 +192,6 @@ def labelling_itself(system: System) -> World:
         [f"digit {n}" for n in range(10)],
         name="Handwritten digits",
         holdout=100,
-        stored=False,
         mode=RoundMode.STRICT,
         initial=40,
         batch_size=40,
@@ -225,7 +224,7 @@ def test_every_stopping_rule_is_shown_with_its_evidence(
     expect(rules.filter(has_text="Plateau")).to_contain_text("off")
     expect(page.locator("#forecast")).to_contain_text("97.0%")
     expect(page.locator("#stop-note")).to_have_text("after round 5")
-    page.locator("#jobs-card, #rounds-title").last.scroll_into_view_if_needed()
+    page.locator("#rounds-title").scroll_into_view_if_needed()
     assert picture_of(page, "stopping.png").stat().st_size > 20_000
     page.emulate_media(color_scheme="dark")
     assert picture_of(page, "stopping-dark.png").stat().st_size > 20_000
@@ -233,6 +232,7 @@ def test_every_stopping_rule_is_shown_with_its_evidence(
 
 def test_what_the_model_labels_is_shown_with_its_threshold_and_its_audit(visit: Visit, labelling_itself: World) -> None:
     world, page = labelling_itself, open_page(visit(), labelling_itself)
+    page.get_by_role("tab", name="Confidence").click()
     panel = page.get_by_role("region", name="Labelled by the model")
     with world.system.database.transaction() as tx:
         given = labels.counts(tx, world.id).model
@@ -252,6 +252,7 @@ def test_labels_that_failed_their_audit_are_withdrawn_before_everybodys_eyes(
     visit: Visit, labelling_itself: World
 ) -> None:
     world, page = labelling_itself, open_page(visit(), labelling_itself)
+    page.get_by_role("tab", name="Confidence").click()
     annotator = world.user("ben")
     digit_of = dict(zip([image.id for image in world.images], load_digits().target, strict=False))
     for task in world.system.labelling.lease(world.id, annotator.id, count=100):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 import uuid
@@ -15,10 +16,12 @@ from PIL import Image
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from shared.db.roles import SERVICES, role
+from shared.db.webhooks import EventType
 from tests.e2e.running import PASSWORD, DigitsProject, Running, digits_project, oracle, running
 from tests.e2e.test_loop import SETTINGS, finish, local_env
 from tests.integration.api_support import encoded
 from tests.made_secrets import MadeSecrets
+from tests.receiver import Receiver, receiver
 from tests.servers.postgres import PostgresServer
 from tests.servers.rabbit import RabbitServer
 from tests.waiting import wait_for
@@ -73,14 +76,14 @@ def label_by_hand(stack: Running, project: DigitsProject) -> None:
         wait_for(lambda: bool(bob.lease(project.id, 3)[0]), "tasks")
         first, second, third = bob.lease(project.id, 3)[0]
         held = {"leases": [{"task_id": each.task_id, "fence": each.fence} for each in (first, second, third)]}
-        assert len(bob._call("POST", f"{base}/leases/renew", json=held).json()["held"]) == 3
+        assert len(bob.call("POST", f"{base}/leases/renew", json=held).json()["held"]) == 3
         bob.submit(project.id, first, bob.classes(project.id)[0]["id"])
-        again = bob._call("POST", f"{base}/undo", json={}).json()["task"]
-        bob._call("POST", f"{base}/tasks/{second.task_id}/skip", json={"fence": second.fence})
+        again = bob.call("POST", f"{base}/undo", json={}).json()["task"]
+        bob.call("POST", f"{base}/tasks/{second.task_id}/skip", json={"fence": second.fence})
         held["leases"].append({"task_id": again["task_id"], "fence": again["fence"]})
-        bob._call("POST", f"{base}/leases/release", json=held)
+        bob.call("POST", f"{base}/leases/release", json=held)
         for page in ("/", f"/projects/{project.id}", f"/projects/{project.id}/label", f"{base}/state"):
-            bob._call("GET", page)
+            bob.call("GET", page)
         browse(bob, project)
         bob._client.post("/sign-out")
 
@@ -96,12 +99,12 @@ def browse(bob: Annotator, project: DigitsProject) -> None:
 
     pages = ("images", "data", "settings", "activity", "activity.csv", "data/export.csv", "flags")
     for page in ("/activity", "/system", "/projects/new", *(f"{here}/{name}" for name in pages)):
-        bob._call("GET", page)
+        bob.call("GET", page)
     (cell, *_) = bob.classes(project.id)
-    answer = bob._call("GET", f"{here}/images?state=unlabelled", headers=with_page).text
+    answer = bob.call("GET", f"{here}/images?state=unlabelled", headers=with_page).text
     image = re.findall(r'name="id" value="(\d+)"', answer)[-1]
-    bob._call("GET", f"{here}/images/{image}/details")
-    bob._call("GET", f"{here}/images/{image}/thumb")
+    bob.call("GET", f"{here}/images/{image}/details")
+    bob.call("GET", f"{here}/images/{image}/thumb")
     for form in (
         {"action": "relabel", "class_id": cell["id"]},
         {"action": "remove", "confirmed": "1"},
@@ -114,10 +117,34 @@ def browse(bob: Annotator, project: DigitsProject) -> None:
     post(f"{here}/settings/guidelines", data={"text": "Digits."})
     post("/system/jobs/retry")
     post("/projects/new", data={"name": "other", "classes": "a\nb"})
-    begun = bob._call("POST", f"{here}/data/imports", json={"expected": 1, "split": "holdout"}).json()["import_id"]
+    begun = bob.call("POST", f"{here}/data/imports", json={"expected": 1, "split": "holdout"}).json()["import_id"]
     file = {"files": ("odd.png", encoded(Image.new("L", (9, 9), 77), "PNG"), "image/png")}
     post(f"{here}/data/upload?split=holdout&class={cell['name']}&import={begun}", files=file)
-    bob._call("POST", f"{here}/data/imports/{begun}/end")
+    bob.call("POST", f"{here}/data/imports/{begun}/end")
+
+
+def be_told(stack: Running, project: DigitsProject, there: Receiver) -> None:
+    """Everything that happens is told to a listener: each service writes it down, the api delivers it."""
+    told = {f"type.{one.value}": "1" for one in EventType}
+    with Annotator(stack.ui_url) as bob:
+        bob.sign_in("bob", PASSWORD)
+
+        def post(path: str, **data: str) -> None:
+            answer = bob._client.post(path, data=data)
+            assert answer.status_code in (200, 303), answer.text
+
+        fields = {"url": there.url(), "project": str(project.id), **told}
+        post("/webhooks", **fields)
+        post("/webhooks/1", **fields, enabled="1", description="ours")
+        post("/webhooks/1/rotate")
+        post("/webhooks/1/ping")
+        for page in ("/webhooks", "/webhooks/1", "/webhooks/1/deliveries/1"):
+            bob.call("GET", page)
+        wait_for(lambda: bool(there.heard), "the test message")
+        wait_for(lambda: bool(stack.rows("SELECT 1 FROM webhook_messages WHERE state = 'delivered'")), "its record")
+        post("/webhooks/1/deliveries/1/redeliver")
+        post("/webhooks", **{**fields, "url": there.url() + "/other"})
+        post("/webhooks/2/delete", confirmed="1")
 
 
 def manage(stack: Running, project: DigitsProject, folder: Path) -> None:
@@ -128,19 +155,27 @@ def manage(stack: Running, project: DigitsProject, folder: Path) -> None:
         client.start(project.id)
         client.requeue(project.id)
         for part in ("", "/state", "/rounds", "/checkpoints", "/jobs", "/events", "/images"):
-            client._call("GET", f"/v1/projects/{project.id}{part}")
-        (image,) = client._call("GET", f"/v1/projects/{project.id}/images?limit=1").json()["items"]
+            client.call("GET", f"/v1/projects/{project.id}{part}")
+        (image,) = client.call("GET", f"/v1/projects/{project.id}/images?limit=1").json()["items"]
         for part in ("", "/content", "/prediction"):
-            client._call("GET", f"/v1/projects/{project.id}/images/{image['id']}{part}")
-        file = client._call("GET", f"/v1/projects/{project.id}/images/{image['id']}/content").content
+            client.call("GET", f"/v1/projects/{project.id}/images/{image['id']}{part}")
+        file = client.call("GET", f"/v1/projects/{project.id}/images/{image['id']}/content").content
         assert client.predict(project.id, [("copy.png", file)], [image["id"]])["failed"] == 0
         for form in ("csv", "zip"):
             client.export(project.id, form, folder / f"export.{form}")
 
 
 def loop(stack: Running, folder: Path) -> None:
+    with receiver() as there:
+        _loop(stack, folder, there)
+        told = {json.loads(heard.body)["type"] for heard in there.heard}
+    assert {"annotation.submitted", "round.completed", "project.stopped"} <= told
+
+
+def _loop(stack: Running, folder: Path, there: Receiver) -> None:
     project = digits_project(stack, pool=300, holdout=150, **SETTINGS)
     label_by_hand(stack, project)
+    be_told(stack, project, there)
     annotator = oracle(stack, project, "ann")
     done = threading.Event()
     thread = annotator.in_thread(done.is_set)
@@ -151,8 +186,8 @@ def loop(stack: Running, folder: Path) -> None:
     thread.join(30)
     for url in (stack.ui_url, stack.api_url):
         with Annotator(url) as anybody:
-            anybody._call("GET", "/readyz")
-            anybody._call("GET", "/metrics")
+            anybody.call("GET", "/readyz")
+            anybody.call("GET", "/metrics")
 
 
 def refusals(folder: Path) -> list[str]:
@@ -163,8 +198,9 @@ def refusals(folder: Path) -> list[str]:
 
 def environment(folder: Path, **more: str) -> dict[str, Any]:
     """Retention at work as well: it deletes while the loop runs."""
+    allowed = {"WINNOW_WEBHOOK_ALLOW_NETWORKS": '["127.0.0.0/8"]', "WINNOW_WEBHOOK_POLL_S": "0.1"}
     kept = {"WINNOW_RETENTION_SCORES": "1", "WINNOW_RETENTION_WEIGHTS": "1", "WINNOW_RETENTION_EVERY_S": "1"}
-    return {**local_env(folder), **kept, **more}
+    return {**local_env(folder), **allowed, **kept, **more}
 
 
 def test_the_loop_with_an_account_in_postgres_for_each_service(admin_url: str, accounts: Own, tmp_path: Path) -> None:

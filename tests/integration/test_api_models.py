@@ -98,7 +98,13 @@ def test_a_model_of_another_project_or_of_none_is_not_there(api: Api, world: Wor
             api.client.get(f"{base}/{checkpoint}/model.safetensors"),
         ):
             assert answer.status_code == 404
-    assert api.client.get(path(world, "/1/passwd")).status_code == 422
+    assert api.client.get(path(world, "/1/passwd")).status_code == 404
+
+
+@pytest.mark.parametrize("place", ["/rollback", "/1/promote"])
+def test_what_changes_something_is_not_asked_with_get(api: Api, world: World, place: str) -> None:
+    answer = api.client.get(path(world, place))
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
 
 
 def test_a_model_whose_weights_were_given_up_is_not_promoted(api: Api, world: World) -> None:

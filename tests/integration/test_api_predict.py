@@ -16,13 +16,13 @@ import torch
 import torchvision
 from typer.testing import CliRunner
 
-from services.api.asking import MAX_PICTURES
 from services.scorer.models import KEPT, Models
 from services.scorer.predict import PredictHandler
 from shared import imaging
 from shared.db import images, jobs, rounds
 from shared.domain import CheckpointId, JobId, JobKind, JobState, NewImage, Scope
 from shared.errors import Retryable
+from shared.intake.asking import MAX_PICTURES
 from shared.learning import backbones
 from shared.learning.checkpoints import manifest, to_bytes
 from shared.learning.config import LearnConfig
@@ -407,6 +407,6 @@ def test_the_client_waits_for_what_takes_longer_and_not_for_ever(
     client._client = api.client
     with pytest.raises(Retryable, match="is a scorer at work"):
         client.predict(int(world.id), [("a.png", picture(1))], patience_s=0.2)
-    monkeypatch.setattr("winnow.client.WAIT_S", 0)
+    monkeypatch.setattr("winnow.client.api.WAIT_S", 0)
     with scorer(api):
         assert client.predict(int(world.id), [("a.png", picture(1))])["failed"] == 0

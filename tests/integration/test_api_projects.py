@@ -91,6 +91,14 @@ def test_a_class_given_twice_is_refused(api: Api) -> None:
     assert (refused.status_code, refused.json()["detail"]) == (422, "every class needs a name of its own")
 
 
+@pytest.mark.parametrize(
+    "settings", [{"initial": "50"}, {"initial": True}, {"auto_label": 1}, {"alpha": "0.5"}, {"channels": True}]
+)
+def test_what_json_has_a_kind_of_its_own_for_is_taken_as_that_alone(api: Api, settings: dict[str, Any]) -> None:
+    body = {"name": "x", "classes": ["a", "b"], "settings": settings}
+    assert api.client.post("/v1/projects", json=body).status_code == 422
+
+
 def test_not_a_number_is_no_setting(api: Api) -> None:
     body = '{"name": "birds", "classes": ["a", "b"], "settings": {"dropout": NaN}}'
     refused = api.client.post("/v1/projects", content=body, headers={"Content-Type": "application/json"})

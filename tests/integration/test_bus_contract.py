@@ -180,4 +180,5 @@ def test_those_who_listen_are_counted_by_kind(bus: Bus, trainer: Subscription) -
             JobKind.SCORE: 1,
             JobKind.SELECT: 0,
             JobKind.PREDICT: 0,
+            JobKind.MAP: 0,
         }

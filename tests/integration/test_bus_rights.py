@@ -21,7 +21,10 @@ from tests.servers.rabbit import RabbitServer
 from tests.waiting import hear, wait_for
 
 SERVICES = ("api", "ui", "trainer", "scorer")
-SERVED = {"trainer": (JobKind.TRAIN,), "scorer": (JobKind.EMBED, JobKind.SCORE, JobKind.SELECT, JobKind.PREDICT)}
+SERVED = {
+    "trainer": (JobKind.TRAIN,),
+    "scorer": (JobKind.EMBED, JobKind.SCORE, JobKind.SELECT, JobKind.PREDICT, JobKind.MAP),
+}
 QUEUES = (*(f"winnow.{kind.value}" for kind in JobKind), "winnow.dead")
 
 Sign = Callable[[str], str]

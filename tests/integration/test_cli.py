@@ -10,7 +10,7 @@ from shared.credentials import digest, new_token
 from shared.db import members, projects, users
 from shared.db.pool import Database
 from shared.domain import ProjectSettings, Role, Scope
-from shared.errors import Invalid, NotFound
+from shared.errors import Conflict, Invalid, NotFound
 from shared.settings import DatabaseSettings
 from winnow.cli import app
 
@@ -40,6 +40,31 @@ def test_a_key_is_shown_once_works_and_can_be_revoked(migrated_database_url: str
         assert users.key_by_digest(tx, digest(secret)) is None
     assert isinstance(fails("keys", "revoke", key.prefix, *place), NotFound)
     assert isinstance(fails("keys", "create", "x", "--scopes", "everything", *place), Invalid)
+    database.close()
+
+
+def test_a_key_is_rotated_and_a_third_live_one_is_refused(migrated_database_url: str) -> None:
+    place = ("--database", migrated_database_url)
+    secret = winnow("keys", "create", "ci", "--scopes", "read", *place).split()[0]
+    prefix = "_".join(secret.split("_")[:2])
+    second = winnow("keys", "rotate", prefix, *place).split()[0]
+    assert second != secret and second.startswith("wnw_")
+    assert isinstance(fails("keys", "rotate", prefix, *place), Conflict)
+    assert isinstance(fails("keys", "create", "ci", *place), Conflict)
+    winnow("keys", "revoke", prefix, *place)
+    assert winnow("keys", "create", "ci", *place).startswith("wnw_")
+
+
+def test_a_key_of_scope_batch_acts_as_a_vendor(migrated_database_url: str) -> None:
+    database = Database(DatabaseSettings(url=SecretStr(migrated_database_url)))
+    place = ("--database", migrated_database_url)
+    assert isinstance(fails("keys", "create", "acme", "--scopes", "batch", *place), Invalid)
+    with database.transaction() as tx:
+        vendor = users.add_vendor(tx, "acme", "Acme")
+    secret = winnow("keys", "create", "acme", "--scopes", "batch", "--acts-as", "acme", *place).split()[0]
+    with database.transaction() as tx:
+        principal = members.principal_of_key(tx, digest(secret))
+    assert principal is not None and principal.user == vendor
     database.close()
 
 

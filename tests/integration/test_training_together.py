@@ -36,6 +36,7 @@ def order(folder: Path, *, n: int = 200, batch_norm: bool = True, **recipe: Any)
     (folder / "journal").mkdir()
     np.save(folder / "x.npy", x)
     np.save(folder / "y.npy", y)
+    np.save(folder / "images.npy", np.arange(n))
     config = LearnConfig(
         image_size=16,
         channels=1,

@@ -141,9 +141,9 @@ def test_a_manager_reads_the_log_of_their_projects_and_not_that_of_others(house:
     with house.system.database.transaction() as tx:
         events.record(tx, house.world.id, "user:1", "project.paused")
         events.record(tx, house.elsewhere.id, "key:wnw_secret", "project.started")
-        events.record(tx, None, "system", "user.added", {"user": 1, "username": "hidden"})
+        events.record(tx, None, "system", "user.added", {"user": 1, "username": "mallory"})
     for path in ("/activity", "/activity.csv"):
         told = manager.get(path).text
-        assert "paused" in told and "wnw_secret" not in told and "hidden" not in told
+        assert "paused" in told and "wnw_secret" not in told and "mallory" not in told
     assert manager.get(f"/projects/{house.elsewhere.id}/activity").status_code == 404
     assert manager.get("/system").status_code == 403

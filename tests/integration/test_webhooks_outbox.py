@@ -9,6 +9,8 @@ import pytest
 
 from shared.db import rounds
 from shared.db.webhooks import EventType
+from shared.retention import Retention
+from shared.settings import RetentionSettings
 from shared.sweeper import Sweeper
 from shared.webhooks import emit
 from shared.webhooks.endpoints import Change
@@ -116,3 +118,16 @@ def test_a_lease_that_runs_out_is_told_once(world: World, post: Post) -> None:
     told = post.messages(mine)
     assert {(m.type, m.data["task_id"]) for m in told} == {("task.lease_expired", task.id) for task in held}
     assert len({m.uid for m in told}) == len(told) == 2
+
+
+def test_the_log_is_kept_for_a_while_and_what_waits_for_as_long_as_it_takes(world: World, post: Post) -> None:
+    mine, _ = post.endpoint(URL)
+    for _ in range(3):
+        post.emit()
+    with world.system.database.transaction() as tx:
+        tx.run("UPDATE webhook_messages SET created_at = now() - interval '99 days'")
+        tx.run("UPDATE webhook_messages SET state = 'failed', finished_at = now() - interval '2 hours' WHERE id = 1")
+        tx.run("UPDATE webhook_messages SET state = 'delivered', finished_at = now() WHERE id = 2")
+    settings = RetentionSettings(webhooks_s=3600)
+    list(Retention(world.system.database, world.system.store, settings).prune())
+    assert [message.id for message in post.messages(mine)] == [3, 2]

@@ -45,7 +45,7 @@ from shared.domain import (
 from shared.errors import Permanent
 from shared.learning.predict import pick_device
 from shared.settings import TrainerSettings, WorkerSettings
-from shared.store.base import features_info_key, features_key, image_key, scores_prefix
+from shared.store.base import OPINIONS, features_info_key, features_key, image_key, scores_prefix
 from shared.system import System
 from shared.worker import Worker
 from tests.waiting import wait_for
@@ -396,3 +396,21 @@ def test_strategies_are_handed_all_that_they_read(system: System, strategy: str)
         answer_until_finished(system, project_id, truth)
     with system.ledger.transaction() as tx:
         assert labels.counts(tx, project_id).human == 60
+
+
+def test_a_training_notes_what_it_says_of_every_label(finished: tuple[System, ProjectId]) -> None:
+    system, project_id = finished
+    with system.ledger.transaction() as tx:
+        newest = rounds.curve(tx, project_id)[-1]
+        checkpoint = rounds.checkpoint(tx, newest.checkpoint_id)
+        trained = {e.image_id: e.position for e in labels.examples(tx, project_id, Split.POOL)}
+        held_out = {e.image_id: e.position for e in labels.examples(tx, project_id, Split.HOLDOUT)}
+    noted = arrays.load(system.store, checkpoint.key + OPINIONS)
+    assert dict(zip(noted["image"].tolist(), noted["given"].tolist(), strict=True)) == trained | held_out
+    unseen = set(noted["image"][noted["unseen"]].tolist())
+    assert set(held_out) < unseen, "the holdout is never trained on"
+    assert len(unseen - set(held_out)) == pytest.approx(len(trained) / 5, abs=1), "a fifth is set aside for calibration"
+    of_holdout = noted[np.isin(noted["image"], list(held_out))]
+    accuracy = float((of_holdout["said"] == of_holdout["given"]).mean())
+    assert accuracy == pytest.approx(newest.metrics["accuracy"])
+    assert sorted(noted["doubt"][noted["doubt"] >= 0].tolist()) == list(range(int((noted["doubt"] >= 0).sum())))

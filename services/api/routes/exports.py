@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 
 from services.api.auth import Downloader
 from services.api.parts import ProjectPath, SystemPart
-from services.api.problems import errors
+from services.api.problems import errors, file_of
 from shared.domain import ProjectId
 from shared.exporting import Exporter
 
 router = APIRouter(prefix="/v1/projects/{project_id}", tags=["exports"])
-
-
-def _file(media_type: str) -> dict[int | str, dict[str, Any]]:
-    schema = {"type": "string", "format": "binary"}
-    return {200: {"description": "The file.", "content": {media_type: {"schema": schema}}}}
 
 
 def _attachment(body: Iterator[bytes], media_type: str, name: str) -> StreamingResponse:
@@ -32,7 +26,7 @@ def _attachment(body: Iterator[bytes], media_type: str, name: str) -> StreamingR
     "/export.csv",
     summary="Export labels as CSV",
     response_class=StreamingResponse,
-    responses=errors(404) | _file("text/csv"),
+    responses=errors(404) | file_of("text/csv"),
 )
 def export_csv(project_id: ProjectPath, caller: Downloader, system: SystemPart) -> StreamingResponse:
     """A row for every image: its label with where it comes from, and the newest model's prediction."""
@@ -44,7 +38,7 @@ def export_csv(project_id: ProjectPath, caller: Downloader, system: SystemPart) 
     "/export.zip",
     summary="Export labelled images as a ZIP",
     response_class=StreamingResponse,
-    responses=errors(404) | _file("application/zip"),
+    responses=errors(404) | file_of("application/zip"),
 )
 def export_zip(project_id: ProjectPath, caller: Downloader, system: SystemPart) -> StreamingResponse:
     """Every labelled image as `<class>/<id>_<filename>`, as torchvision's ImageFolder reads it; `labels.csv`; and

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import StreamingResponse
 
 from services.api.auth import Manager, Reader
 from services.api.parts import BIGGEST_ID, ProjectPath, SystemPart, streamed
-from services.api.problems import errors
+from services.api.problems import errors, file_of
 from services.api.schemas.models import ClassDifference, Comparison, InUseOut, ModelOut
 from shared.comparing import compare
 from shared.db import events, projects
@@ -18,12 +18,12 @@ from shared.db.pool import Tx
 from shared.db.rounds import CurvePoint
 from shared.domain import CheckpointId, ProjectId
 from shared.errors import NotFound
+from shared.system import System
 from shared.webhooks import EventType, emit
 
 router = APIRouter(prefix="/v1/projects/{project_id}/checkpoints", tags=["models"])
 CheckpointPath = Annotated[int, Path(ge=1, le=BIGGEST_ID, description="The checkpoint's id.", examples=[3])]
 CheckpointQuery = Annotated[int, Query(ge=1, le=BIGGEST_ID)]
-FileName = Literal["model.safetensors", "checkpoint.json"]
 
 
 def _point(tx: Tx, project_id: int, checkpoint_id: int) -> CurvePoint:
@@ -71,7 +71,8 @@ def compare_models(
     )
 
 
-@router.get("/{checkpoint_id}", summary="Look at a model", responses=errors(404))
+# A number, so that a GET of /rollback is not taken for one of a model.
+@router.get("/{checkpoint_id:int}", summary="Look at a model", responses=errors(404))
 def get_model(project_id: ProjectPath, checkpoint_id: CheckpointPath, caller: Reader, system: SystemPart) -> ModelOut:
     """All that was measured of it, and how it was trained."""
     with system.database.transaction() as tx:
@@ -99,19 +100,35 @@ def promote(project_id: ProjectPath, checkpoint_id: CheckpointPath, caller: Mana
 
 
 @router.get(
-    "/{checkpoint_id}/{name}",
+    "/{checkpoint_id}/model.safetensors",
     summary="Download a model",
     response_class=StreamingResponse,
-    responses=errors(404),
+    responses=errors(404) | file_of("application/octet-stream"),
 )
-def download(
-    project_id: ProjectPath, checkpoint_id: CheckpointPath, name: FileName, caller: Reader, system: SystemPart
+def download_model(
+    project_id: ProjectPath, checkpoint_id: CheckpointPath, caller: Reader, system: SystemPart
 ) -> StreamingResponse:
-    """Its weights as safetensors, or what they mean as JSON; `winnow models export` makes ONNX or TorchScript of it."""
+    """Its weights as safetensors; `winnow models export` makes ONNX or TorchScript of it."""
+    return _download(system, project_id, checkpoint_id, "model.safetensors", "application/octet-stream")
+
+
+@router.get(
+    "/{checkpoint_id}/checkpoint.json",
+    summary="Download what a model's weights mean",
+    response_class=StreamingResponse,
+    responses=errors(404) | file_of("application/json"),
+)
+def download_record(
+    project_id: ProjectPath, checkpoint_id: CheckpointPath, caller: Reader, system: SystemPart
+) -> StreamingResponse:
+    """Its network, its classes and its metrics, as JSON."""
+    return _download(system, project_id, checkpoint_id, "checkpoint.json", "application/json")
+
+
+def _download(system: System, project_id: int, checkpoint_id: int, name: str, media: str) -> StreamingResponse:
     with system.database.transaction() as tx:
         _point(tx, project_id, checkpoint_id)
         model = rows.checkpoint(tx, CheckpointId(checkpoint_id))
     _, body = streamed(system.store, model.key + name)
-    media = "application/json" if name.endswith(".json") else "application/octet-stream"
     disposition = {"Content-Disposition": f'attachment; filename="{checkpoint_id}-{name}"'}
     return StreamingResponse(body, media_type=media, headers=disposition)

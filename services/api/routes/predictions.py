@@ -15,12 +15,12 @@ from anyio import to_thread
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 
-from services.api.asking import MAX_PICTURES, Question, job_of, result_of
 from services.api.auth import Reader
 from services.api.parts import BIGGEST_ID, JobPath, ProjectPath, SystemPart
 from services.api.problems import errors
 from services.api.schemas.predictions import PredictionsOut, UnderWayOut
 from shared.domain import Job, JobId, JobState, ProjectId
+from shared.intake.asking import MAX_PICTURES, Question, job_of, result_of
 from shared.intake.gate import FILES_BODY, Gate, boundary, pieces
 from shared.intake.multipart import read_parts
 from shared.predicting import Answer, Result
@@ -137,5 +137,6 @@ def _answer(system: System, job: Job) -> PredictionsOut | JSONResponse:
     if result is not None:
         return PredictionsOut.whole(Asked.of(job), result, job)
     place = f"/v1/projects/{job.project_id}/predictions/{job.id}"
-    body = UnderWayOut(job_id=job.id, state=job.state, detail=f"not predicted yet: ask {place}")
+    operation = f"/v1/operations/predict-{job.id}"
+    body = UnderWayOut(job_id=job.id, operation=operation, state=job.state, detail=f"not predicted yet: ask {place}")
     return JSONResponse(body.model_dump(mode="json"), 202, {"Retry-After": "1", "Location": place})

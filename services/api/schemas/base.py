@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, StringConstraints
 
 NEXT_CURSOR = "Ask again with this as `cursor`; null on the last page."
 
 
-def _printable(name: str) -> str:
+def printable(name: str) -> str:
+    """Raises ``ValueError`` for a text that has what can't be shown."""
     if not name.isprintable():
         raise ValueError("it has control or other characters that can't be shown")
     return name
 
 
-Name = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(_printable)
-]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(printable)]
+Whole = Annotated[int, Strict()]
+"""A whole number of JSON; neither a text nor a boolean."""
+YesNo = Annotated[bool, Strict()]
 NextCursor = Annotated[str | None, Field(description=NEXT_CURSOR)]
 
 

@@ -8,9 +8,12 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from services.api.parts import BIGGEST_ID
-from services.api.schemas.base import In, NextCursor, Out
+from services.api.schemas.base import In, NextCursor, Out, Whole
 
 MAX_EXAMPLES = 12
+
+
+_ImageId = Annotated[Whole, Field(ge=1, le=BIGGEST_ID)]
 
 
 class ClassGuideIn(In):
@@ -18,7 +21,7 @@ class ClassGuideIn(In):
 
     class_: str = Field(alias="class", max_length=200)
     description: Annotated[str, Field(max_length=2000)] | None = None
-    examples: Annotated[list[Annotated[int, Field(ge=1, le=BIGGEST_ID)]], Field(max_length=MAX_EXAMPLES)] | None = None
+    examples: Annotated[list[_ImageId], Field(max_length=MAX_EXAMPLES)] | None = None
 
 
 class GuidelinesIn(In):

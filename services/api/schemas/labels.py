@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from services.api.parts import BIGGEST_ID
-from services.api.schemas.base import In, Out
+from services.api.schemas.base import In, Out, Whole
 
 MAX_LABELS = 10_000
 _Sha256 = Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True, pattern=r"^[0-9a-fA-F]{64}$")]
@@ -17,7 +17,7 @@ class KnownLabel(In):
     """Names the image by either `sha256` (of the file's bytes, hex) or `image_id`."""
 
     sha256: _Sha256 | None = None
-    image_id: Annotated[int, Field(ge=1, le=BIGGEST_ID)] | None = None
+    image_id: Annotated[Whole, Field(ge=1, le=BIGGEST_ID)] | None = None
     class_: str = Field(alias="class", max_length=200)
 
     @model_validator(mode="after")

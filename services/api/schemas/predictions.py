@@ -66,5 +66,6 @@ class UnderWayOut(Out):
     """Not predicted yet: ask `/v1/projects/{project_id}/predictions/{job_id}` after `Retry-After` seconds."""
 
     job_id: int
+    operation: str = Field(description="Where it can be asked how this goes, as of all work of this kind.")
     state: JobState
     detail: str

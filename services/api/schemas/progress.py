@@ -60,6 +60,8 @@ class EventOut(Out):
     id: int
     at: datetime
     actor: str = Field(description="Who did it: `user:3`, `key:wnw_1a2b3c4d` or `system`.")
+    address: str | None = Field(description="Where from; null: not by a request.", examples=["203.0.113.7"])
+    project_id: int | None
     kind: str
     data: dict[str, Any]
 

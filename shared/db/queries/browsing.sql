@@ -29,6 +29,7 @@ WHERE i.project_id = %(project_id)s AND i.id > %(after)s
   AND (%(format)s::text IS NULL OR i.format = %(format)s::text)
   AND (%(shortest)s::int IS NULL OR greatest(i.width, i.height) >= %(shortest)s::int)
   AND (%(longest)s::int IS NULL OR greatest(i.width, i.height) <= %(longest)s::int)
+  AND (%(among)s::bigint[] IS NULL OR i.id = ANY (%(among)s::bigint[]))
   AND (%(filename)s::text IS NULL OR i.filename ILIKE %(filename)s::text)
 ORDER BY i.id LIMIT %(limit)s;
 

@@ -23,15 +23,15 @@ WITH chosen AS (
     FROM chosen
     RETURNING id, image_id
 ), answered AS (
-    INSERT INTO annotations (task_id, image_id, project_id, user_id, class_id, idempotency_key, fence)
-    SELECT id, image_id, %(project_id)s, %(user_id)s, %(class_id)s, 'correction:' || id, 0 FROM asked
+    INSERT INTO annotations (task_id, image_id, project_id, user_id, class_id, idempotency_key, fence, suggested)
+    SELECT id, image_id, %(project_id)s, %(user_id)s, %(class_id)s, 'correction:' || id, 0, %(suggested)s::bigint FROM asked
     RETURNING id, image_id
 )
 INSERT INTO labels (image_id, project_id, class_id, source, annotation_id)
 SELECT image_id, %(project_id)s, %(class_id)s, 'human', id FROM answered
 ON CONFLICT (image_id) DO UPDATE SET class_id = excluded.class_id, source = excluded.source,
     annotation_id = excluded.annotation_id, checkpoint_id = NULL, confidence = NULL, question_id = NULL,
-    created_at = now()
+    filed_by = NULL, created_at = now()
 RETURNING image_id;
 
 -- name: remove_labels

@@ -1,6 +1,6 @@
 -- name: insert_event
-INSERT INTO events (project_id, actor, kind, data)
-VALUES (%(project_id)s, %(actor)s, %(kind)s, %(data)s::jsonb)
+INSERT INTO events (project_id, actor, kind, data, address)
+VALUES (%(project_id)s, %(actor)s, %(kind)s, %(data)s::jsonb, %(address)s)
 RETURNING id;
 
 -- name: list_events

@@ -66,12 +66,14 @@ ORDER BY number;
 SELECT * FROM images WHERE shard_id = %(shard_id)s ORDER BY shard_row;
 
 -- name: shard_candidates
--- What may be asked of a shard: readable pool images without a label, not held by anyone, not given up on, and not
--- waiting for further answers or for a reviewer.
+-- What may be asked of a shard: readable pool images without a label, not held by anyone, not given up on, not waiting
+-- for further answers or for a reviewer, and in no batch of a vendor that keeps what it was filled with.
 SELECT i.id, i.shard_row FROM images i
 WHERE i.shard_id = %(shard_id)s AND i.split = 'pool' AND i.state = 'ready'
   AND NOT EXISTS (SELECT 1 FROM labels l WHERE l.image_id = i.id)
   AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.image_id = i.id AND t.state IN ('leased', 'skipped'))
+  AND NOT EXISTS (SELECT 1 FROM tasks t JOIN batches b ON b.id = t.batch_id AND b.fill <> 'selection'
+                  WHERE t.image_id = i.id AND t.state = 'open')
   AND NOT EXISTS (SELECT 1 FROM questions q WHERE q.image_id = i.id AND q.state IN ('asking', 'disagreed')
                   AND q.answered > 0)
 ORDER BY i.shard_row;
@@ -90,6 +92,8 @@ SELECT count(*) AS candidates FROM (
     WHERE i.project_id = %(project_id)s AND i.split = 'pool' AND i.state = 'ready'
       AND NOT EXISTS (SELECT 1 FROM labels l WHERE l.image_id = i.id)
       AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.image_id = i.id AND t.state IN ('leased', 'skipped'))
+      AND NOT EXISTS (SELECT 1 FROM tasks t JOIN batches b ON b.id = t.batch_id AND b.fill <> 'selection'
+                      WHERE t.image_id = i.id AND t.state = 'open')
       AND NOT EXISTS (SELECT 1 FROM questions q WHERE q.image_id = i.id AND q.state IN ('asking', 'disagreed')
                       AND q.answered > 0)
     LIMIT %(enough)s

@@ -5,7 +5,7 @@ VALUES (%(image_id)s, %(project_id)s, %(class_id)s, %(source)s, %(annotation_id)
         %(question_id)s::bigint)
 ON CONFLICT (image_id) DO UPDATE SET class_id = excluded.class_id, source = excluded.source,
     annotation_id = excluded.annotation_id, checkpoint_id = NULL, confidence = excluded.confidence,
-    question_id = excluded.question_id, created_at = now();
+    question_id = excluded.question_id, filed_by = NULL, created_at = now();
 
 -- name: delete_label_by
 -- What a question's answers gave.
@@ -25,7 +25,7 @@ FROM (SELECT DISTINCT ON (sha256) sha256, class_id
       FROM unnest(%(sha256s)s::text[], %(class_ids)s::bigint[]) AS given (sha256, class_id)) AS k
 JOIN images i ON i.project_id = %(project_id)s AND i.sha256 = decode(k.sha256, 'hex')
 ON CONFLICT (image_id) DO UPDATE SET class_id = excluded.class_id, source = 'import', checkpoint_id = NULL,
-    confidence = NULL, question_id = NULL, created_at = now()
+    confidence = NULL, question_id = NULL, filed_by = NULL, created_at = now()
     WHERE labels.source IN ('import', 'model')
 RETURNING image_id;
 
@@ -96,7 +96,7 @@ SELECT l.class_id, c.name, l.source, l.created_at FROM labels l JOIN classes c O
 WHERE l.image_id = %(image_id)s;
 
 -- name: export
--- Every image of a project with its label, if any, and where the label comes from.
+-- Every image of a project, or those named, with its label, if any, and where the label comes from.
 SELECT i.id, encode(i.sha256, 'hex') AS sha256, i.filename, i.format, i.width, i.height, i.split, i.state,
        i.shard_id, i.shard_row, c.name AS label, l.source, l.created_at AS labelled_at, u.username AS annotator,
        t.strategy, coalesce(r.number, m.number) AS round, l.confidence AS label_confidence,
@@ -114,5 +114,5 @@ LEFT JOIN tasks t ON t.id = a.task_id
 LEFT JOIN rounds r ON r.id = t.round_id
 LEFT JOIN checkpoints k ON k.id = l.checkpoint_id
 LEFT JOIN rounds m ON m.id = k.round_id
-WHERE i.project_id = %(project_id)s
+WHERE i.project_id = %(project_id)s AND (%(ids)s::bigint[] IS NULL OR i.id = ANY (%(ids)s::bigint[]))
 ORDER BY i.id;

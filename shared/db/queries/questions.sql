@@ -24,12 +24,12 @@ WHERE id = %(id)s;
 
 -- name: ask_one_more
 -- At the place of the others, under the lowest number that none that stands has.
-INSERT INTO tasks (project_id, round_id, image_id, kind, priority, strategy, score, question_id, copy, most)
+INSERT INTO tasks (project_id, round_id, image_id, kind, priority, strategy, score, question_id, copy, most, batch_id)
 SELECT t.project_id, t.round_id, t.image_id, t.kind, t.priority, t.strategy, t.score, t.question_id,
        (SELECT min(n) FROM generate_series(0, t.most - 1) AS n WHERE NOT EXISTS (
            SELECT 1 FROM tasks s WHERE s.question_id = t.question_id AND s.copy = n
            AND s.state IN ('open', 'leased', 'done'))),
-       t.most
+       t.most, t.batch_id
 FROM tasks t WHERE t.question_id = %(id)s ORDER BY t.copy LIMIT 1;
 
 -- name: skills

@@ -9,7 +9,7 @@ WHERE c.scores_retired_at IS NULL
   )
   AND NOT EXISTS (
       SELECT 1 FROM jobs j
-      WHERE j.round_id = c.round_id AND j.kind IN ('score', 'select') AND j.state IN ('queued', 'running')
+      WHERE j.round_id = c.round_id AND j.kind IN ('score', 'select', 'map') AND j.state IN ('queued', 'running')
   )
 ORDER BY c.id;
 
@@ -30,7 +30,7 @@ WHERE c.weights_retired_at IS NULL AND c.promoted_at IS NULL
   AND NOT EXISTS (SELECT 1 FROM labels l WHERE l.checkpoint_id = c.id)
   AND NOT EXISTS (
       SELECT 1 FROM jobs j
-      WHERE j.round_id = c.round_id AND j.kind IN ('score', 'select') AND j.state IN ('queued', 'running')
+      WHERE j.round_id = c.round_id AND j.kind IN ('score', 'select', 'map') AND j.state IN ('queued', 'running')
   )
 ORDER BY c.id;
 

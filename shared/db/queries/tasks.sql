@@ -17,8 +17,9 @@ WITH wanted AS (
     ON CONFLICT (image_id) WHERE state IN ('asking', 'disagreed') DO NOTHING
     RETURNING id, image_id, most
 )
-INSERT INTO tasks (project_id, round_id, image_id, kind, priority, strategy, score, question_id, copy, most)
-SELECT %(project_id)s, %(round_id)s, w.image_id, w.kind, w.priority, w.strategy, w.score, q.id, n.copy, q.most
+INSERT INTO tasks (project_id, round_id, image_id, kind, priority, strategy, score, question_id, copy, most, batch_id)
+SELECT %(project_id)s, %(round_id)s, w.image_id, w.kind, w.priority, w.strategy, w.score, q.id, n.copy, q.most,
+       %(batch_id)s
 FROM wanted w
 LEFT JOIN asked q ON q.image_id = w.image_id AND w.kind <> 'gold'
 CROSS JOIN generate_series(0, %(copies)s - 1) AS n (copy)
@@ -37,12 +38,12 @@ WHERE i.project_id = %(project_id)s AND i.split = 'pool' AND i.state = 'ready'
 ORDER BY hashint8extended(i.id, %(seed)s), i.id LIMIT %(count)s;
 
 -- name: supersede_open
--- A new selection replaces the questions that nobody holds, but those that a person wants asked again and those that
--- somebody has begun to answer.
+-- A new selection replaces the questions that nobody holds, but those that a person wants asked again, those that
+-- somebody has begun to answer, and those of batches, which shared.batches replaces.
 WITH closed AS (
     UPDATE tasks SET state = 'superseded'
     WHERE project_id = %(project_id)s AND state = 'open' AND kind IN ('query', 'gold') AND strategy <> 'asked_again'
-      AND (question_id IS NULL OR NOT EXISTS (
+      AND batch_id IS NULL AND (question_id IS NULL OR NOT EXISTS (
           SELECT 1 FROM tasks s WHERE s.question_id = tasks.question_id AND s.state IN ('leased', 'done')))
     RETURNING question_id
 ), withdrawn AS (
@@ -63,16 +64,17 @@ RETURNING image_id;
 SELECT * FROM tasks
 WHERE project_id = %(project_id)s AND holder = %(user_id)s AND state = 'leased' AND lease_until > clock_timestamp()
   AND (kind IN ('query', 'gold') OR NOT %(only_queries)s::boolean) AND id <> ALL (%(without)s::bigint[])
+  AND batch_id IS NULL
 ORDER BY priority, id LIMIT %(count)s;
 
 -- name: lease
 -- The next open tasks, to one annotator. SKIP LOCKED: concurrent annotators take different rows without waiting.
 -- Not what they handed on to others, nor what somebody else wants later, and nothing to who is paused. Of a question's
 -- copies the first open one, and none to who holds, answered or handed on another. An answer that is known is asked at
--- its place among the others and never alone, lest who comes late is asked little else.
+-- its place among the others and never alone, lest who comes late is asked little else. Nothing of a vendor's batch.
 WITH next AS (
     SELECT t.id FROM tasks t
-    WHERE t.project_id = %(project_id)s AND t.state = 'open'
+    WHERE t.project_id = %(project_id)s AND t.state = 'open' AND t.batch_id IS NULL
       AND EXISTS (SELECT 1 FROM projects p WHERE p.id = %(project_id)s AND p.state = 'running')
       AND (t.reserved_for IS NULL OR t.reserved_for = %(user_id)s OR t.reserved_until < clock_timestamp())
       AND NOT EXISTS (SELECT 1 FROM passes p WHERE p.task_id = t.id AND p.user_id = %(user_id)s)
@@ -186,9 +188,9 @@ RETURNING *;
 
 -- name: insert_annotation
 INSERT INTO annotations (task_id, image_id, project_id, user_id, class_id, idempotency_key, fence, duration_ms,
-                         suggested, question_id)
+                         suggested, question_id, external_id)
 VALUES (%(task_id)s, %(image_id)s, %(project_id)s, %(user_id)s, %(class_id)s, %(key)s, %(fence)s, %(duration_ms)s,
-        %(suggested)s, %(question_id)s)
+        %(suggested)s, %(question_id)s, %(external_id)s)
 RETURNING *;
 
 -- name: annotation_by_key
@@ -214,8 +216,9 @@ FROM tasks WHERE project_id = %(project_id)s AND state IN ('open', 'leased');
 SELECT count(*) AS kept FROM tasks t
 WHERE project_id = %(project_id)s
   AND (state = 'leased'
-       OR (state = 'open' AND (kind NOT IN ('query', 'gold') OR strategy = 'asked_again' OR EXISTS (
-           SELECT 1 FROM tasks s WHERE s.question_id = t.question_id AND s.state IN ('leased', 'done')))));
+       OR (state = 'open' AND (kind NOT IN ('query', 'gold') OR strategy = 'asked_again'
+           OR batch_id IN (SELECT id FROM batches WHERE project_id = %(project_id)s AND fill <> 'selection')
+           OR EXISTS (SELECT 1 FROM tasks s WHERE s.question_id = t.question_id AND s.state IN ('leased', 'done')))));
 
 -- name: was_asked
 -- Superseded questions were replaced before anybody was asked. Each part has an index of its own.
@@ -224,9 +227,18 @@ SELECT EXISTS (SELECT 1 FROM tasks WHERE image_id = %(image_id)s AND state IN ('
     OR EXISTS (SELECT 1 FROM annotations WHERE image_id = %(image_id)s AND undone_at IS NULL) AS asked;
 
 -- name: any_live
--- Nothing waits for an answer that is known.
+-- Whether a round has anything to wait for. Nothing waits for an answer that is known, nor for what a batch was filled
+-- with outside of rounds.
 SELECT EXISTS (
-    SELECT 1 FROM tasks WHERE project_id = %(project_id)s AND state IN ('open', 'leased') AND kind <> 'gold'
+    SELECT 1 FROM tasks
+    WHERE project_id = %(project_id)s AND state IN ('open', 'leased') AND kind <> 'gold'
+      AND (batch_id IS NULL OR round_id IS NOT NULL)
+) AS live;
+
+-- name: any_live_in_batches
+SELECT EXISTS (
+    SELECT 1 FROM batches b JOIN tasks t ON t.batch_id = b.id AND t.state IN ('open', 'leased') AND t.kind <> 'gold'
+    WHERE b.project_id = %(project_id)s
 ) AS live;
 
 -- name: user_count

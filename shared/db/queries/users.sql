@@ -6,12 +6,43 @@ RETURNING *;
 -- name: by_username
 SELECT * FROM users WHERE username = %(username)s;
 
+-- name: get
+SELECT * FROM users WHERE id = %(id)s;
+
+-- name: everybody
+SELECT * FROM users WHERE kind <> 'annotator' AND (%(kind)s::text IS NULL OR kind = %(kind)s)
+ORDER BY kind, lower(display_name), id;
+
+-- name: insert_vendor
+-- A hash that no password has.
+INSERT INTO users (username, display_name, password_hash, kind) VALUES (%(username)s, %(display_name)s, '-', 'vendor')
+RETURNING *;
+
+-- name: lock_admins
+-- Two admins who take each other's right at once must not leave nobody.
+SELECT pg_advisory_xact_lock(hashtext('winnow.admins')) AS locked;
+
+-- name: set_admin
+UPDATE users SET is_admin = %(admin)s WHERE id = %(id)s;
+
+-- name: set_disabled
+UPDATE users SET disabled = %(disabled)s WHERE id = %(id)s;
+
+-- name: any_admin
+SELECT EXISTS (SELECT FROM users WHERE is_admin AND NOT disabled) AS found;
+
+-- name: by_subject
+SELECT * FROM users WHERE oidc_subject = %(subject)s;
+
+-- name: set_subject
+UPDATE users SET oidc_subject = %(subject)s WHERE id = %(id)s;
+
 -- name: set_password
 UPDATE users SET password_hash = %(password_hash)s WHERE username = %(username)s RETURNING id;
 
 -- name: insert_session
-INSERT INTO sessions (token_sha256, user_id, expires_at)
-VALUES (%(token_sha256)s, %(user_id)s, now() + make_interval(hours => %(hours)s))
+INSERT INTO sessions (token_sha256, user_id, expires_at, address, agent)
+VALUES (%(token_sha256)s, %(user_id)s, now() + make_interval(hours => %(hours)s), %(address)s, %(agent)s)
 RETURNING expires_at;
 
 -- name: user_of_session
@@ -57,3 +88,6 @@ SELECT id, display_name FROM users WHERE id = ANY (%(ids)s::bigint[]);
 
 -- name: add_first
 SELECT add_first_user(%(username)s, %(display_name)s, %(password_hash)s) AS id;
+
+-- name: vendors
+SELECT id, display_name FROM users WHERE kind = 'vendor' AND NOT disabled ORDER BY display_name, id;

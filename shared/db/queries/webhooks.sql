@@ -5,15 +5,15 @@ RETURNING id;
 
 -- name: get_endpoint
 SELECT * FROM webhook_endpoints
-WHERE id = %(id)s AND (%(only)s::bigint IS NULL OR project_id = %(only)s::bigint);
+WHERE id = %(id)s AND (%(within)s::bigint[] IS NULL OR project_id = ANY (%(within)s::bigint[]));
 
 -- name: lock_endpoint
 SELECT * FROM webhook_endpoints
-WHERE id = %(id)s AND (%(only)s::bigint IS NULL OR project_id = %(only)s::bigint) FOR UPDATE;
+WHERE id = %(id)s AND (%(within)s::bigint[] IS NULL OR project_id = ANY (%(within)s::bigint[])) FOR UPDATE;
 
 -- name: list_endpoints
 SELECT * FROM webhook_endpoints
-WHERE id > %(after)s AND (%(only)s::bigint IS NULL OR project_id = %(only)s::bigint)
+WHERE id > %(after)s AND (%(within)s::bigint[] IS NULL OR project_id = ANY (%(within)s::bigint[]))
 ORDER BY id LIMIT %(limit)s;
 
 -- name: count_endpoints

@@ -1,6 +1,7 @@
 /** Small dialogs about the image on show: to whom to pass it on, and what to flag about it. */
 
 import { byId, closeDialog, show } from "./dom.js";
+import { _ } from "./words.js";
 
 /** `choose(way, reason)` is called with what was chosen. Digits choose, here too. */
 export class PassOn {
@@ -33,7 +34,7 @@ export class PassOn {
   #step(why) {
     show(byId("pass-ways"), !why);
     show(byId("pass-why"), why);
-    byId("pass-title").textContent = why ? "Why can’t you tell?" : "Pass this image on";
+    byId("pass-title").textContent = why ? _("Why can’t you tell?") : _("Pass this image on");
     this.dialog.querySelector("section:not([hidden]) button")?.focus();
   }
 

@@ -39,5 +39,3 @@ export function setMeter(meter, share) {
   meter.firstElementChild.style.width = `${percent}%`;
   if (meter.hasAttribute("role")) meter.setAttribute("aria-valuenow", percent);
 }
-
-export const count = (number, noun) => `${number.toLocaleString()} ${noun}${number === 1 ? "" : "s"}`;

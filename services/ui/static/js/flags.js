@@ -2,6 +2,7 @@
 
 import { byId, embedded, show } from "./dom.js";
 import { Unreachable, post } from "./http.js";
+import { _ } from "./words.js";
 
 const { project } = embedded("page");
 
@@ -13,7 +14,7 @@ async function resolve(button) {
     else complain(result.data.detail ?? `error ${result.status}`);
   } catch (error) {
     if (!(error instanceof Unreachable)) throw error;
-    complain("No connection. Try again in a moment.");
+    complain(_("No connection. Try again in a moment."));
   } finally {
     button.disabled = false;
   }

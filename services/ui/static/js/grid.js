@@ -12,6 +12,7 @@ import { OFFLINE, SENDING, SIGNED_OUT, STARTING, describe, showPause } from "./p
 import { ClassSearch } from "./search.js";
 import { Sheet } from "./sheet.js";
 import { Tally } from "./tally.js";
+import { _, ngettext } from "./words.js";
 
 const AT_ONCE = matchMedia("(max-width: 760px)").matches ? 24 : 60;
 const ASK_AGAIN_MS = 2_000;
@@ -59,7 +60,7 @@ function otherThan(classId) {
 function badgeOf(group) {
   if (group.class_id === null) return "";
   const other = otherThan(group.class_id);
-  return other === null ? "not this" : `→ ${name(other)}`;
+  return other === null ? _("not this") : `→ ${name(other)}`;
 }
 
 // What the annotator does
@@ -69,7 +70,7 @@ function confirm(groups) {
   const sure = groups.filter((group) => group && group.class_id !== null);
   if (busy) return;
   if (!sure.length) {
-    toast("These images are in no class yet: mark some and press the key of their class.");
+    toast(_("These images are in no class yet: mark some and press the key of their class."));
     return;
   }
   flash(byId("confirm"));
@@ -91,12 +92,12 @@ function file(classId) {
   const marked = sheet.marked;
   if (busy) return;
   if (!marked.length) {
-    toast(`Mark the images that are ${name(classId)} first: click them, or use the arrows and Space.`);
+    toast(_("Mark the images that are %(name)s first: click them, or use the arrows and Space.", { name: name(classId) }));
     return;
   }
   flash(byId("classes").querySelector(`[data-class="${classId}"]`));
   take(marked.map((tile) => [tile, classId]), []);
-  announce(`${count(marked.length, "image")} filed under ${name(classId)}.`);
+  announce(ngettext("%(num)s image filed under %(name)s.", "%(num)s images filed under %(name)s.", marked.length, { name: name(classId) }));
 }
 
 function take(answered, setAside) {
@@ -129,7 +130,7 @@ async function undo() {
   const step = steps.at(-1);
   if (busy) return;
   if (!step) {
-    toast("There is nothing here to take back. One by one takes older answers back.");
+    toast(_("There is nothing here to take back. One by one takes older answers back."));
     return;
   }
   busy = true;
@@ -143,7 +144,7 @@ async function undo() {
       tally.remove(tiles.length);
       for (const tile of tiles) done.delete(nameOf(tile));
       sheet.restore(tiles);
-      announce(`${count(tiles.length, "answer")} taken back.`);
+      announce(ngettext("%(num)s answer taken back.", "%(num)s answers taken back.", tiles.length));
     }
   } finally {
     busy = false;
@@ -155,7 +156,7 @@ async function undone(step) {
   if (!step.key || outbox.withdraw(step.key)) return step.tiles;
   if (outbox.has(step.key)) await outbox.attemptEnded();
   if (outbox.has(step.key)) {
-    toast("These answers are being sent. Take them back when the connection is there again.");
+    toast(_("These answers are being sent. Take them back when the connection is there again."));
     return null;
   }
   const ids = step.answers.map((one) => one.annotation_id).filter(Boolean);
@@ -163,23 +164,23 @@ async function undone(step) {
     if (!ids.length) return [];
     const result = await post(`${base}/undo-many`, { annotation_ids: ids });
     if (result.status === 401) onSignedOut();
-    if (!result.ok) return toast(result.data.detail ?? "These answers can't be taken back.") ?? null;
+    if (!result.ok) return toast(result.data.detail ?? _("These answers can't be taken back.")) ?? null;
     const known = new Map(step.tiles.map((tile) => [tile.task_id, tile]));
     return result.data.tasks.map((task) => ({ ...known.get(task.task_id), ...task }));
   } catch (error) {
     if (!(error instanceof Unreachable)) throw error;
-    toast("Taking back needs the connection. Try again in a moment.");
+    toast(_("Taking back needs the connection. Try again in a moment."));
     return null;
   }
 }
 
 function flag(note) {
   outbox.add({ kind: "flag", image_id: sheet.focused?.image.id ?? flagNote.image, note });
-  toast("Flagged for whoever leads the project.");
+  toast(_("Flagged for whoever leads the project."));
 }
 
 function openFlag() {
-  if (!sheet.focused) return toast("Go to an image with the arrows first.");
+  if (!sheet.focused) return toast(_("Go to an image with the arrows first."));
   flagNote.image = sheet.focused.image.id;
   return flagNote.open();
 }
@@ -216,7 +217,7 @@ async function fill() {
 
 function takePage(result, mark) {
   if (result.status === 401) return onSignedOut();
-  if (!result.ok) return void (why = { title: "Something is wrong", text: result.data.detail ?? `error ${result.status}` });
+  if (!result.ok) return void (why = { title: _("Something is wrong"), text: result.data.detail ?? `error ${result.status}` });
   suggested = result.data.suggested;
   tally.learn(result.data.progress, mark);
   const fresh = result.data.tiles.filter((tile) => !done.has(nameOf(tile))).slice(0, AT_ONCE);
@@ -228,7 +229,7 @@ function takePage(result, mark) {
 }
 
 function withAside(reason) {
-  const text = `${reason.text} ${count(aside.length, "image")} that you marked ${aside.length === 1 ? "waits" : "wait"} to be seen one by one.`;
+  const text = `${reason.text} ${ngettext("%(num)s image that you marked waits to be seen one by one.", "%(num)s images that you marked wait to be seen one by one.", aside.length)}`;
   return { ...reason, text: text.trim() };
 }
 
@@ -240,7 +241,7 @@ async function renew() {
   const lost = gone ? sheet.tiles.filter((tile) => gone.has(tile.task_id)) : [];
   if (!lost.length) return;
   sheet.remove(lost);
-  toast(`${count(lost.length, "image")} went to somebody else, as nobody was here.`);
+  toast(ngettext("%(num)s image went to somebody else, as nobody was here.", "%(num)s images went to somebody else, as nobody was here.", lost.length));
   draw();
   fill();
 }
@@ -256,10 +257,10 @@ function draw() {
   const named = group && group.class_id !== null;
   byId("confirm").hidden = !suggested;
   byId("confirm").disabled = busy || !named;
-  byId("confirm-text").textContent = named ? `The rest are ${name(group.class_id)}` : "Confirm";
+  byId("confirm-text").textContent = named ? _("The rest are %(name)s", { name: name(group.class_id) }) : _("Confirm");
   byId("how").textContent = suggested
-    ? "Mark what the model got wrong, then confirm. A class key files what is marked."
-    : "Mark images, then press the key of their class.";
+    ? _("Mark what the model got wrong, then confirm. A class key files what is marked.")
+    : _("Mark images, then press the key of their class.");
   for (const button of byId("classes").children) button.disabled = empty || busy;
   tally.draw();
 }
@@ -279,13 +280,13 @@ function onSent(entry, data) {
   const lost = data.outcomes.filter((one) => one.outcome === "lost" || one.outcome === "refused").length;
   if (!lost) return;
   tally.remove(lost);
-  toast(`${count(lost, "answer")} came too late: ${lost === 1 ? "the image" : "the images"} had gone to somebody else.`);
+  toast(ngettext("%(num)s answer came too late: the image had gone to somebody else.", "%(num)s answers came too late: the images had gone to somebody else.", lost));
   draw();
 }
 
 function onRefused(entry, status, detail) {
   tally.remove(entry.answers?.length ?? 0);
-  toast(`That was refused: ${detail}`);
+  toast(_("That was refused: %(why)s", { why: detail }));
   draw();
 }
 

@@ -2,6 +2,7 @@
 
 import { byId, make, show } from "./dom.js";
 import { Unreachable, get } from "./http.js";
+import { _ } from "./words.js";
 
 export class Guide {
   constructor(project, classes) {
@@ -28,7 +29,7 @@ export class Guide {
       this.#draw(result.data);
     } catch (error) {
       if (!(error instanceof Unreachable)) throw error;
-      byId("guide-body").replaceChildren(make("p", { class: "muted", text: "No connection just now. Open this again in a moment." }));
+      byId("guide-body").replaceChildren(make("p", { class: "muted", text: _("No connection just now. Open this again in a moment.") }));
     }
   }
 
@@ -47,7 +48,7 @@ export class Guide {
     const title = make("h3", {}, make("span", { class: "swatch", "aria-hidden": "true" }), make("span", { text: name }));
     if (hotkey) title.append(make("kbd", { text: hotkey.replace("shift+", "⇧") }));
     const pictures = examples.map((image) => {
-      const picture = make("img", { src: image.url, alt: `An example of ${name}`, loading: "lazy" });
+      const picture = make("img", { src: image.url, alt: _("An example of %(name)s", { name }), loading: "lazy" });
       if (Math.max(image.width, image.height) <= 64) picture.classList.add("pixels");
       return picture;
     });
@@ -57,7 +58,7 @@ export class Guide {
       title,
       ...(description ? [make("p", { text: description })] : []),
       ...(pictures.length ? [make("div", { class: "examples" }, ...pictures)] : []),
-      ...(pictures.length && !picked ? [make("p", { class: "fine", text: "Images that people labelled so." })] : []),
+      ...(pictures.length && !picked ? [make("p", { class: "fine", text: _("Images that people labelled so.") })] : []),
     );
   }
 
@@ -65,13 +66,13 @@ export class Guide {
   #howTo() {
     const call = `curl -X PATCH -H "Authorization: Bearer $KEY" -H "Content-Type: application/json" \\
   $API/v1/projects/${this.project}/guidelines -d '{
-    "text": "Label what is in the middle.",
+    "text": "${_("Label what is in the middle.")}",
     "classes": [{"class": "${[...this.classes.values()][0].name}", "description": "...", "examples": [17, 23]}]}'`;
     return make(
       "section",
       { class: "guide-class" },
-      make("h3", { text: "This project has no guidelines yet" }),
-      make("p", { text: "Two sentences on what to do in doubtful cases save many wrong labels. Whoever leads the project adds them, with a key that may manage it; examples are ids of images:" }),
+      make("h3", { text: _("This project has no guidelines yet") }),
+      make("p", { text: _("Two sentences on what to do in doubtful cases save many wrong labels. Whoever leads the project adds them, with a key that may manage it; examples are ids of images:") }),
       make("pre", { text: call, tabindex: "0" }),
     );
   }

@@ -16,10 +16,32 @@ async function call(path, options) {
   }
 }
 
+const meta = document.querySelector('meta[name="csrf"]');
+let token = meta?.content ?? "";
+
+/** The header that shows that a page of this session asks. */
+export const tokenHeader = () => ({ "x-csrf-token": token });
+
+/** The address with the token in it, for what can send no header. */
+export const withToken = (path) => `${path}${path.includes("?") ? "&" : "?"}csrf=${token}`;
+
 export const get = (path) => call(path, { headers: { accept: "application/json" } });
 
-export const post = (path, body = {}, headers = {}) =>
-  call(path, { method: "POST", body: JSON.stringify(body), headers: { "content-type": "application/json", ...headers } });
+export async function post(path, body = {}, headers = {}) {
+  const send = () =>
+    call(path, {
+      method: "POST",
+      body: JSON.stringify(body),
+      headers: { "content-type": "application/json", ...tokenHeader(), ...headers },
+    });
+  const result = await send();
+  if (result.data.type !== "urn:winnow:problem:form-token") return result;
+  // Somebody signed in anew, in another tab or after the session ended here: the page goes on with the new one.
+  const fresh = await get("/form-token");
+  if (!fresh.ok) return fresh;
+  token = fresh.data.token;
+  return send();
+}
 
 /** Where to sign in again and come back from. */
 export const signInPath = () => `/sign-in?next=${encodeURIComponent(location.pathname)}`;

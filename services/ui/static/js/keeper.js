@@ -5,8 +5,10 @@
  * them back when the page is left.
  */
 
+import { afterPaint } from "./dom.js";
 import { Unreachable, post } from "./http.js";
 import { AWAY_MS, Leases } from "./leases.js";
+import { _ } from "./words.js";
 
 const AHEAD = 5;
 /** So many are taken along by who expects to be without a connection. */
@@ -23,10 +25,12 @@ export class Keeper {
    * when it was asked for, `waiting(waiting)` when there is no task, `unreachable()`, `signedOut()`, `failed(detail)`
    * and `lost(count)`.
    */
-  constructor(project, leaseSeconds, outbox, events) {
+  constructor(project, leaseSeconds, outbox, held, events) {
     this.base = `/v1/projects/${project}/leases`;
     this.leases = new Leases(project);
     this.outbox = outbox;
+    this.held = held;
+    this.away = false; // the service did not answer when it was last asked
     this.events = events;
     this.queue = [];
     this.ahead = AHEAD;
@@ -35,7 +39,7 @@ export class Keeper {
     this.lastSeen = Date.now();
     setInterval(() => this.#renewUnlessAway(), (leaseSeconds * 1000) / 3);
     addEventListener("online", () => this.fill());
-    addEventListener("pagehide", () => this.leases.leave(this.queue));
+    addEventListener("pagehide", () => this.#leave());
     addEventListener("pageshow", (event) => event.persisted && location.reload());
     document.addEventListener("visibilitychange", () => !document.hidden && this.renew());
   }
@@ -52,6 +56,20 @@ export class Keeper {
   async start() {
     await this.leases.giveBackRemembered();
     await this.fill();
+    if (this.away && !this.queue.length) this.#goOnWithout();
+  }
+
+  /** The service is away as the page is opened: what was held when it was last left, is so still. */
+  #goOnWithout() {
+    for (const task of this.held.load()) this.#admit(task);
+    if (this.queue.length) this.events.changed();
+  }
+
+  /** Give back what is held, but not to who can't hear it, nor what was taken along to go on without a connection. */
+  #leave() {
+    if (this.away || this.ahead === ALONG) return;
+    this.held.save([]);
+    this.leases.leave(this.queue);
   }
 
   /** Hold many, or the usual few: those that are too many are given back. */
@@ -59,6 +77,7 @@ export class Keeper {
     this.ahead = many ? ALONG : AHEAD;
     const surplus = this.queue.splice(this.ahead + 1);
     for (const task of surplus) this.done.add(nameOf(task));
+    this.held.save(this.queue);
     if (surplus.length) await this.leases.giveBack(surplus);
     await this.fill();
   }
@@ -74,6 +93,7 @@ export class Keeper {
   shift() {
     const task = this.queue.shift();
     this.done.add(nameOf(task));
+    afterPaint(() => this.held.save(this.queue));
     return task;
   }
 
@@ -82,11 +102,17 @@ export class Keeper {
     this.done.delete(nameOf(task));
     this.queue = this.queue.filter((one) => one.task_id !== task.task_id);
     this.queue.unshift(withPicture(task, this.events.changed));
+    this.held.save(this.queue);
     this.events.changed();
   }
 
   get #isShort() {
     return this.queue.length < Math.ceil(0.8 * this.ahead);
+  }
+
+  /** Many answers wait to be sent: the service would hand out their tasks first, which are of no use any more. */
+  get #isBehind() {
+    return this.queue.length > 0 && this.outbox.leases.length > AHEAD;
   }
 
   /** Ask for tasks if few are left, and go on asking while there are none. */
@@ -98,14 +124,33 @@ export class Keeper {
       // The service hands out first what is held already, and that includes what is answered but not yet sent.
       const wanted = Math.min(this.ahead + 1 + this.outbox.leases.length, MOST_AT_ONCE);
       const mark = this.events.mark();
-      this.#take(await post(this.base, { count: wanted }), mark);
+      const result = await post(this.base, { count: wanted });
+      this.away = result.status >= 500;
+      this.#take(result, mark);
     } catch (error) {
       if (!(error instanceof Unreachable)) throw error;
+      this.away = true;
       if (!this.queue.length) this.events.unreachable();
     } finally {
       this.asking = false;
     }
     if (this.#isShort) this.again = setTimeout(() => this.fill(), ASK_AGAIN_MS);
+  }
+
+  /** How many to ask for along with an answer, which is still the outbox's as this is asked; 0: none. */
+  wanted() {
+    if (this.asking || !this.#isShort || this.#isBehind) return 0;
+    return Math.min(this.ahead + this.outbox.leases.length, MOST_AT_ONCE);
+  }
+
+  /** Something was sent: `leased` is what came along with it, if that was asked for and could be had. */
+  sent(leased) {
+    if (!leased) return this.#isBehind ? undefined : this.fill();
+    clearTimeout(this.again);
+    this.away = false;
+    this.#take({ ok: true, data: leased }, this.events.mark());
+    if (this.#isShort) this.again = setTimeout(() => this.fill(), ASK_AGAIN_MS);
+    return undefined;
   }
 
   async renew() {
@@ -117,6 +162,7 @@ export class Keeper {
     const lost = this.queue.length - kept.length;
     if (lost) {
       this.queue = kept;
+      this.held.save(kept);
       this.events.lost(lost);
       this.events.changed();
     }
@@ -127,6 +173,7 @@ export class Keeper {
     if (result.status === 401) return this.events.signedOut();
     if (!result.ok) return this.events.failed(result.data.detail ?? `error ${result.status}`);
     for (const task of result.data.tasks) this.#admit(task);
+    this.held.save(this.queue);
     this.events.progress(result.data.progress, mark);
     if (!this.queue.length) this.events.waiting(result.data.waiting);
     return this.events.changed();
@@ -156,7 +203,7 @@ export function withPicture(task, changed) {
 
 async function load(task, changed, attempt) {
   const picture = new Image();
-  picture.alt = "The image to label";
+  picture.alt = _("The image to label");
   picture.draggable = false;
   picture.src = task.image.url;
   task.picture = picture;

@@ -2,7 +2,7 @@
 
 import { FlagNote, PassOn } from "./asking.js";
 import { Clock } from "./clock.js";
-import { afterPaint, byId, count, embedded, show } from "./dom.js";
+import { afterPaint, byId, embedded, show } from "./dom.js";
 import { Guide } from "./guide.js";
 import { Unreachable, post } from "./http.js";
 import { ALONG, Keeper } from "./keeper.js";
@@ -10,12 +10,14 @@ import { listen } from "./keys.js";
 import { Light } from "./light.js";
 import { LookBack } from "./lookback.js";
 import { announce, flash, onPress, toast } from "./notices.js";
+import { Held } from "./offline.js";
 import { Outbox } from "./outbox.js";
 import { BROKEN, OFFLINE, SENDING, SIGNED_OUT, STARTING, describe, showPause } from "./pause.js";
 import { Recent } from "./recent.js";
 import { ClassSearch } from "./search.js";
 import { Stage } from "./stage.js";
 import { Tally } from "./tally.js";
+import { _, ngettext } from "./words.js";
 
 const page = embedded("page");
 const names = new Map(page.classes.map((one) => [one.id, one.name]));
@@ -29,20 +31,25 @@ const recent = new Recent(page.project, byId("recent"), byId("recent-list"), pag
 const lookBack = new LookBack(recent, () => draw());
 const outbox = await Outbox.open(page.project, page.user, {
   changed: onOutboxChanged,
-  sent: (entry, data) => recent.recorded(entry.key, data.annotation_id),
+  wanted: () => keeper.wanted(),
+  sent: (entry, data) => {
+    recent.recorded(entry.key, data.annotation_id);
+    keeper.sent(data.next);
+  },
+  delayed: () => keeper.fill(),
   refused: onRefused,
   signedOut: onSignedOut,
 });
 const tally = new Tally(outbox, clock);
-const keeper = new Keeper(page.project, page.lease_seconds, outbox, {
+const keeper = new Keeper(page.project, page.lease_seconds, outbox, new Held(page.project, page.user), {
   changed: () => draw(),
   mark: () => tally.moves,
   progress: (news, mark) => tally.learn(news, mark),
   waiting: (waiting) => (why = describe(waiting, page.project)),
   unreachable: () => (why = OFFLINE),
   signedOut: onSignedOut,
-  failed: (detail) => (why = { title: "Something is wrong", text: detail }),
-  lost: (lost) => toast(`${count(lost, "image")} went to somebody else, as nobody was here.`),
+  failed: (detail) => (why = { title: _("Something is wrong"), text: detail }),
+  lost: (lost) => toast(ngettext("%(num)s image went to somebody else, as nobody was here.", "%(num)s images went to somebody else, as nobody was here.", lost)),
 });
 const passOn = new PassOn(skip);
 const flagNote = new FlagNote(flag);
@@ -78,7 +85,7 @@ function change(classId) {
     : outbox.add({ kind: "change", annotation_id: past.annotation_id, of: past.annotation_id ? null : key, class_id: classId, before: past.class_id });
   Object.assign(past, { key: entry.key, kind: entry.kind, class_id: classId, annotation_id: undefined });
   recent.draw();
-  announce(`Changed to ${names.get(classId)}.`);
+  announce(_("Changed to %(name)s.", { name: names.get(classId) }));
   draw();
 }
 
@@ -88,7 +95,7 @@ function skip(way = "later", reason = "") {
   flash(byId("skip"));
   const { task_id, fence } = keeper.shift();
   outbox.add({ kind: "skip", task_id, fence, way, reason });
-  announce(way === "later" ? "Skipped." : "Passed on.");
+  announce(way === "later" ? _("Skipped.") : _("Passed on."));
   return goOn();
 }
 
@@ -96,7 +103,7 @@ function flag(note) {
   const on = lookBack.current ?? keeper.current;
   if (!on) return;
   outbox.add({ kind: "flag", image_id: on.image.id, note });
-  toast("Flagged for whoever leads the project.");
+  toast(_("Flagged for whoever leads the project."));
 }
 
 const undo = () => takeBack(lookBack.current ?? recent.newest);
@@ -114,7 +121,7 @@ async function takeBack(chosen) {
       lookBack.leave();
       tally.remove(1);
       keeper.putFirst(task);
-      announce(chosen ? `${names.get(chosen.class_id)} taken back.` : "Answer taken back.");
+      announce(chosen ? _("%(name)s taken back.", { name: names.get(chosen.class_id) }) : _("Answer taken back."));
     }
   } finally {
     busy = false;
@@ -127,18 +134,18 @@ async function undone(chosen) {
   if (chosen?.kind === "answer" && outbox.withdraw(chosen.key)) return chosen;
   if (chosen && outbox.has(chosen.key)) await outbox.attemptEnded();
   if (chosen && outbox.has(chosen.key)) {
-    toast("That answer is being sent. Take it back when the connection is there again.");
+    toast(_("That answer is being sent. Take it back when the connection is there again."));
     return null;
   }
   try {
     const result = await post(`/v1/projects/${page.project}/undo`, { annotation_id: chosen?.annotation_id ?? null });
     if (result.ok) return result.data.task;
     if (result.status === 401) onSignedOut();
-    else toast(result.data.detail ?? "That answer can't be taken back.");
+    else toast(result.data.detail ?? _("That answer can't be taken back."));
     if (chosen && result.status === 409 && chosen.kind === "answer") recent.remove(chosen.key);
   } catch (error) {
     if (!(error instanceof Unreachable)) throw error;
-    toast("Taking back needs the connection. Try again in a moment.");
+    toast(_("Taking back needs the connection. Try again in a moment."));
   }
   return null;
 }
@@ -149,14 +156,14 @@ async function suggest() {
   if (!page.suggestions || lookBack.current || task?.look !== "ready" || task.thought) return;
   try {
     const result = await post(`/v1/projects/${page.project}/tasks/${task.task_id}/suggestion`, { fence: task.fence });
-    if (!result.ok) return toast(result.data.detail ?? "There is no suggestion.");
+    if (!result.ok) return toast(result.data.detail ?? _("There is no suggestion."));
     const thought = result.data.suggestion;
-    task.thought = thought ? `The model says ${names.get(thought.class_id)}, ${percent(thought.confidence)} sure` : "The model has no suggestion for this image";
+    task.thought = thought ? _("The model says %(name)s, %(share)s sure", { name: names.get(thought.class_id), share: percent(thought.confidence) }) : _("The model has no suggestion for this image");
     announce(task.thought);
     draw();
   } catch (error) {
     if (!(error instanceof Unreachable)) throw error;
-    toast("A suggestion needs the connection.");
+    toast(_("A suggestion needs the connection."));
   }
   return undefined;
 }
@@ -171,7 +178,7 @@ async function takeAlong() {
 function goOn() {
   why = outbox.size ? SENDING : STARTING;
   draw();
-  afterPaint(() => keeper.fill());
+  if (!outbox.size) afterPaint(() => keeper.fill()); // else more is asked for along with what is sent
 }
 
 // What is shown
@@ -197,14 +204,14 @@ function draw() {
   }
   byId("skip").disabled = !keeper.current || busy;
   drawRibbon(past, task);
-  byId("along-text").textContent = keeper.ahead === ALONG ? `${count(keeper.ready, "image")} here` : `Take ${ALONG} along`;
+  byId("along-text").textContent = keeper.ahead === ALONG ? ngettext("%(num)s image here", "%(num)s images here", keeper.ready) : _("Take %(number)s along", { number: ALONG });
   tally.draw();
 }
 
 /** The line above the image: what is looked back at, or what the model thinks. */
 function drawRibbon(past, task) {
-  const ago = past && (lookBack.ago === 1 ? "Your last answer" : `${lookBack.ago} answers ago`);
-  const text = past ? `${ago}: ${names.get(past.class_id)}. A class changes it, → goes on.` : task?.thought;
+  const ago = past && (lookBack.ago === 1 ? _("Your last answer") : _("%(number)s answers ago", { number: lookBack.ago }));
+  const text = past ? _("%(when)s: %(name)s. A class changes it, → goes on.", { when: ago, name: names.get(past.class_id) }) : task?.thought;
   show(byId("ribbon"), Boolean(text));
   byId("ribbon").textContent = text ?? "";
 }
@@ -219,18 +226,19 @@ function onOutboxChanged() {
 }
 
 function onRefused(entry, status, detail) {
+  keeper.fill();
   if (entry.kind === "skip") return; // it went to somebody else meanwhile, which is what was wanted
   if (entry.kind === "flag") {
-    toast(`The flag was refused: ${detail}`);
+    toast(_("The flag was refused: %(why)s", { why: detail }));
   } else if (entry.kind === "change") {
     const past = recent.find(entry.key);
     if (past) past.class_id = entry.before;
     recent.draw();
-    toast("That answer could not be changed: somebody has decided on the image since.");
+    toast(_("That answer could not be changed: somebody has decided on the image since."));
   } else {
     recent.remove(entry.key);
     tally.remove(1);
-    toast(status === 409 ? "One answer came too late: the image had gone to somebody else." : `One answer was refused: ${detail}`);
+    toast(status === 409 ? _("One answer came too late: the image had gone to somebody else.") : _("One answer was refused: %(why)s", { why: detail }));
   }
   draw();
 }

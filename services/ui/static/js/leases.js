@@ -1,6 +1,6 @@
 /** Leases of tasks: renewed while somebody is here, given back when the page is left. */
 
-import { post } from "./http.js";
+import { post, withToken } from "./http.js";
 
 /** After so long without a key or a touch leases are left to lapse, so that others get the images. */
 export const AWAY_MS = 15 * 60_000;
@@ -40,6 +40,6 @@ export class Leases {
     const leases = held.map(leaseOf);
     if (!leases.length) return;
     sessionStorage.setItem(this.remembered, JSON.stringify(leases));
-    navigator.sendBeacon(`${this.base}/release`, new Blob([JSON.stringify({ leases })], { type: "application/json" }));
+    navigator.sendBeacon(withToken(`${this.base}/release`), new Blob([JSON.stringify({ leases })], { type: "application/json" }));
   }
 }

@@ -3,6 +3,7 @@
 import { Unreachable } from "./http.js";
 import { withPicture } from "./keeper.js";
 import { toast } from "./notices.js";
+import { _ } from "./words.js";
 
 export class LookBack {
   /** `changed()` is called when something else is to be shown. */
@@ -20,7 +21,7 @@ export class LookBack {
   async older() {
     const at = () => (this.current ? this.recent.answers.indexOf(this.current) : this.recent.answers.length);
     if (at() === 0) await this.#fetch();
-    if (at() === 0) toast(this.recent.hasOlder ? "No connection: older answers can't be shown just now." : "There is no older answer of yours.");
+    if (at() === 0) toast(this.recent.hasOlder ? _("No connection: older answers can't be shown just now.") : _("There is no older answer of yours."));
     else this.#show(this.recent.answers[at() - 1]);
   }
 

@@ -5,7 +5,8 @@
  * lost connection loses any. It is sent in order, one request at a time. Sending something twice is harmless, since the
  * service knows it by its idempotency key.
  *
- * An entry has a `kind`: `answer`, `answers` (many at once), `skip`, `flag`, or `change` (of an answer given before).
+ * An entry has a `kind`: `answer`, `answers` (many at once), `skip`, `flag`, `change` (of an answer given before),
+ * `review` (what a reviewer says of many images), or `decision` (on an image about which people differ).
  */
 
 import { afterPaint } from "./dom.js";
@@ -20,12 +21,13 @@ export function newKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-const answersIn = (entry) => (entry.kind === "answers" ? entry.answers.length : 1);
+const answersIn = (entry) => (entry.answers ?? entry.verdicts ?? [entry]).length;
 
 export class Outbox {
   /**
    * With what is still to be sent from before. `events` gets `changed()`, `sent(entry, data)`,
-   * `refused(entry, status, detail)` and `signedOut()`.
+   * `refused(entry, status, detail)`, `signedOut()`, and `delayed()` each time that it could not be sent; it may have
+   * `wanted()`, how many tasks to ask for along with an answer.
    */
   static async open(project, user, events) {
     const kept = new Kept(`winnow.outbox.${user}.${project}.`);
@@ -140,6 +142,7 @@ export class Outbox {
     const key = { "Idempotency-Key": entry.key };
     const task = `${this.base}/tasks/${entry.task_id}`;
     const { fence, class_id, duration_ms } = entry;
+    const lease = this.events.wanted?.() || undefined;
     switch (entry.kind) {
       case "skip":
         return post(`${task}/skip`, { fence, way: entry.way, reason: entry.reason });
@@ -149,13 +152,18 @@ export class Outbox {
         return post(`${this.base}/annotations/${entry.annotation_id}/change`, { class_id }, key);
       case "answers":
         return post(`${this.base}/answers`, { answers: entry.answers });
+      case "decision":
+        return post(`${this.base}/adjudication/${entry.question_id}`, { class_id, duration_ms }, key);
+      case "review":
+        return post(`${this.base}/review/verdicts`, { verdicts: entry.verdicts }, key);
       default:
-        return post(`${task}/annotation`, { fence, class_id, duration_ms }, key);
+        return post(`${task}/annotation`, { fence, class_id, duration_ms, lease }, key);
     }
   }
 
   #later() {
     this.events.changed();
+    this.events.delayed?.();
     this.#sendSoon(this.wait);
     this.wait = Math.min(2 * this.wait, LONGEST_WAIT_MS);
     return false;

@@ -1,48 +1,69 @@
-/** The project page: draws the state that the server put into it, then asks for it again every two seconds. */
+/** The overview of a project: draws the state that the server put into it, and again each time that it is told more. */
 
 import { drawCurve } from "./chart.js";
-import { byId, count, embedded, make, setMeter, show } from "./dom.js";
-import { drawEvidence, unlabelled } from "./evidence.js";
+import { drawClasses } from "./classes.js";
+import { byId, embedded, make, setMeter, show } from "./dom.js";
+import { drawEvidence } from "./evidence.js";
+import { drawGrowth, hoursOf, money } from "./growth.js";
 import { Unreachable, get, post, signInPath } from "./http.js";
+import { Galleries } from "./shots.js";
+import { Tabs } from "./tabs.js";
+import { drawFailed, drawTraining } from "./training.js";
+import { _, ngettext } from "./words.js";
 
-const ASK_EVERY_MS = 2_000;
+const FIGURES_EVERY_MS = 10_000;
 const STEPS = ["training", "scoring", "selecting", "labelling"];
 const NO_FIGURE = "–";
 const percent = (share, digits = 1) => (share === null || share === undefined ? NO_FIGURE : `${(100 * share).toFixed(digits)}%`);
+const STATES = () => ({ draft: _("draft"), running: _("running"), paused: _("paused"), finished: _("finished"), failed: _("failed") });
+const TURNS = () => ({ training: _("training"), scoring: _("scoring"), selecting: _("selecting"), labelling: _("labelling"), done: _("done") });
 
 let state = embedded("state");
+let figures = null;
 const base = `/v1/projects/${state.project.id}`;
+const galleries = new Galleries(state);
+let tabs = null;
 
 function draw() {
   drawTitle();
   drawNow();
   drawTiles();
-  drawCurve(state);
-  drawClasses();
   drawEvidence(state);
-  drawJobs();
-  drawRounds();
+  drawFailed(state);
+  drawPanel(tabs?.panel ?? "progress");
+}
+
+function drawPanel(panel) {
+  if (panel === "progress") {
+    drawCurve(state, figures?.ahead ?? []);
+    drawRounds();
+  } else if (panel === "classes-panel") drawClasses(state, figures);
+  else if (panel === "labels") drawGrowth(figures);
+  else if (panel === "confidence") galleries.look(state.evidence?.round ?? null);
+  else if (panel === "training") drawTraining(state, figures);
 }
 
 function drawTitle() {
   const { project } = state;
   const failed = state.failed.length > 0;
-  byId("state-pill").textContent = failed ? "failed" : project.state;
+  byId("state-pill").textContent = STATES()[failed ? "failed" : project.state];
   byId("state-pill").dataset.state = failed ? "failed" : project.state;
-  const goals = [];
-  if (project.label_budget) goals.push(`budget ${count(project.label_budget, "label")}`);
-  if (project.target_accuracy) goals.push(`target ${percent(project.target_accuracy, 0)}`);
-  byId("setup").textContent = [`${project.strategy} strategy`, `${project.mode} rounds`, ...goals].join(" · ");
+  const parts = [_("%(strategy)s strategy", { strategy: project.strategy }), project.mode === "strict" ? _("strict rounds") : _("rolling rounds")];
+  if (project.label_budget) parts.push(ngettext("budget %(num)s label", "budget %(num)s labels", project.label_budget));
+  if (project.target_accuracy) parts.push(_("target %(share)s", { share: percent(project.target_accuracy, 0) }));
+  byId("setup").textContent = parts.join(" · ");
   const button = byId("switch");
   show(button, true);
   button.dataset.action = project.state === "running" ? "pause" : "start";
-  button.textContent = { running: "Pause", draft: "Start", paused: "Go on", finished: "Go on anyway" }[project.state];
+  button.textContent = { running: _("Pause"), draft: _("Start"), paused: _("Go on"), finished: _("Go on anyway") }[project.state];
 }
 
 function drawNow() {
   byId("headline").textContent = state.now.headline;
+  byId("detail").textContent = state.now.detail;
   byId("why").textContent = state.now.why;
   byId("round-name").textContent = roundName();
+  byId("queue").textContent = queue();
   setMeter(byId("meter"), state.progress?.share ?? null);
   const running = state.project.state === "running" && state.round !== null;
   show(byId("steps"), running);
@@ -57,54 +78,58 @@ function drawNow() {
 
 function roundName() {
   if (!state.round) return "";
-  return state.round.number === 0 ? "Round 0 · the first labels" : `Round ${state.round.number}`;
+  return state.round.number === 0 ? _("Round 0 · the first labels") : _("Round %(number)s", { number: state.round.number });
+}
+
+function queue() {
+  const { open, leased } = state.tasks;
+  if (!open && !leased) return "";
+  const waiting = ngettext("%(num)s image waits for an answer.", "%(num)s images wait for an answer.", open);
+  return leased ? `${waiting} ${ngettext("%(num)s more is in people’s hands.", "%(num)s more are in people’s hands.", leased)}` : waiting;
 }
 
 function drawTiles() {
-  const { labels, images, tasks, project } = state;
-  const last = state.rounds.findLast((round) => round.accuracy);
-  const tiles = [
-    ["Accuracy", percent(last?.accuracy.value), last ? `${percent(last.accuracy.low)} to ${percent(last.accuracy.high)}` : "no holdout figure yet"],
-    ["Labels to learn from", labels.pool.toLocaleString(), `${unlabelled(state).toLocaleString()} of the pool have none`],
-    ["Holdout", labels.holdout.toLocaleString(), `of ${count(images.holdout, "image")} that only measure`],
-    ["By people", labels.human.toLocaleString(), project.label_budget ? `of a budget of ${project.label_budget.toLocaleString()}` : "answers that stand"],
-    ["Queue", tasks.open.toLocaleString(), `${tasks.leased.toLocaleString()} more in people's hands`],
-  ];
   const draw = ([name, figure, note]) =>
-    make("div", {}, make("dt", { text: name }), make("dd", { text: figure }), make("dd", { class: "note", text: note }));
-  byId("tiles").replaceChildren(...tiles.map(draw));
+    make("div", {}, make("dt", { text: name }), make("dd", { text: figure }), make("dd", { class: "note" }, note));
+  byId("tiles").replaceChildren(...[accuracyTile(), labelsTile(), leftTile(), paceTile(), costTile()].map(draw));
 }
 
-function drawClasses() {
-  const most = Math.max(1, ...state.classes.map((one) => one.labels));
-  const draw = (one) => {
-    const right = one.accuracy === null ? "" : `${percent(one.accuracy, 0)} right`;
-    const bar = make("span", { class: "bar-of" }, make("span", { style: { width: `${(100 * one.labels) / most}%`, background: one.colour } }));
-    return make("li", {}, make("span", { class: "name", text: one.name }), bar,
-      make("span", { class: "n", text: one.labels.toLocaleString() }), make("span", { class: "right", text: right }));
-  };
-  byId("classes").replaceChildren(...state.classes.map(draw));
+function accuracyTile() {
+  const last = state.rounds.findLast((round) => round.accuracy)?.accuracy;
+  const note = last ? _("surely %(low)s to %(high)s", { low: percent(last.low), high: percent(last.high) }) : _("no holdout figure yet");
+  return [_("Accuracy"), percent(last?.value), note];
 }
 
-function drawJobs() {
-  show(byId("jobs-card"), state.jobs.length + state.failed.length + state.queued > 0);
-  byId("queued").textContent = state.queued ? `${count(state.queued, "more job")} waiting for a worker` : "";
-  byId("jobs").replaceChildren(...state.failed.map(failedJob), ...state.jobs.map(runningJob));
+function labelsTile() {
+  const { labels, project } = state;
+  const note = project.label_budget
+    ? _("of a budget of %(budget)s", { budget: project.label_budget.toLocaleString() })
+    : _("%(pool)s to learn from, %(holdout)s to measure", { pool: labels.pool.toLocaleString(), holdout: labels.holdout.toLocaleString() });
+  return [_("Labels by people"), labels.human.toLocaleString(), note];
 }
 
-function runningJob(job) {
-  const meter = make("div", { class: "meter small" }, make("span"));
-  setMeter(meter, job.progress);
-  const details = Object.entries(job.detail).filter(([, value]) => typeof value !== "object").map(([key, value]) => `${key} ${value}`);
-  const note = [...details, job.worker ? `on ${job.worker}` : ""].filter(Boolean).join(" · ");
-  return make("li", {}, make("span", { class: "job-name", text: `${job.kind} #${job.id}` }), meter,
-    make("span", { class: "n", text: percent(job.progress, 0) }), make("span", { class: "muted", text: note }));
+function leftTile() {
+  const { left, until, pace } = figures?.effort ?? {};
+  const name = until === "budget" ? _("Left in the budget") : _("To the target");
+  if (left === undefined || left === null) return [name, NO_FIGURE, state.project.target_accuracy ? _("too early to say") : _("no target is set")];
+  const reached = until === "target" ? _("more labels, by the forecast") : _("labels");
+  return [name, left.toLocaleString(), pace ? _("%(what)s: about %(time)s", { what: reached, time: hoursOf(left, pace) }) : reached];
 }
 
-function failedJob(job) {
-  return make("li", { class: "failed" }, make("span", { class: "job-name", text: `${job.kind} #${job.id} failed` }),
-    make("pre", { text: job.error ?? "no error was recorded" }),
-    make("span", { class: "muted", text: `after ${count(job.attempts, "attempt")}; winnow requeue runs it again` }));
+function paceTile() {
+  const pace = figures?.effort.pace ?? null;
+  if (pace === null) return [_("Pace"), NO_FIGURE, _("too few labels lately")];
+  return [_("Pace"), Math.round(pace).toLocaleString(), _("labels in an hour of work")];
+}
+
+function costTile() {
+  const effort = figures?.effort;
+  if (!effort) return [_("Cost so far"), NO_FIGURE, ""];
+  if (effort.price === null) {
+    const { settings } = byId("tiles").dataset;
+    return [_("Cost so far"), NO_FIGURE, settings ? make("a", { href: settings, text: _("Set a price") }) : _("no price is set")];
+  }
+  return [_("Cost so far"), money(effort, effort.answers), ngettext("for %(num)s answer", "for %(num)s answers", effort.answers)];
 }
 
 function drawRounds() {
@@ -116,13 +141,13 @@ function roundRow(round) {
   const interval = accuracy ? `${(100 * accuracy.low).toFixed(1)} – ${(100 * accuracy.high).toFixed(1)}` : NO_FIGURE;
   const began = new Date(round.started_at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
   const cells = [
-    ["", round.number], ["", round.state], ["n", round.labels.toLocaleString()], ["n strong", percent(accuracy?.value)],
+    ["", round.number], ["", TURNS()[round.state]], ["n", round.labels.toLocaleString()], ["n strong", percent(accuracy?.value)],
     ["n", interval], ["n", round.macro_f1 === null ? NO_FIGURE : round.macro_f1.toFixed(3)], ["", began], ["n", took(round)],
   ];
   const row = make("tr", {}, ...cells.map(([name, text]) => make("td", { class: name, text })));
   if (round.checkpoint_id) {
     const href = `/projects/${state.project.id}/models/${round.checkpoint_id}`;
-    row.cells[0].replaceChildren(make("a", { href, text: round.number, "aria-label": `Model of round ${round.number}` }));
+    row.cells[0].replaceChildren(make("a", { href, text: round.number, "aria-label": _("Model of round %(number)s", { number: round.number }) }));
   }
   return row;
 }
@@ -130,8 +155,8 @@ function roundRow(round) {
 function took(round) {
   if (!round.finished_at) return NO_FIGURE;
   const seconds = Math.round((new Date(round.finished_at) - new Date(round.started_at)) / 1000);
-  if (seconds < 90) return `${seconds} s`;
-  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
+  if (seconds < 90) return _("%(number)s s", { number: seconds });
+  return seconds < 5400 ? _("%(number)s min", { number: Math.round(seconds / 60) }) : _("%(number)s h", { number: (seconds / 3600).toFixed(1) });
 }
 
 function complain(text) {
@@ -139,25 +164,52 @@ function complain(text) {
   show(byId("trouble"), text !== "");
 }
 
-async function ask() {
+/** Ask for something to show; null, with a word to the reader, if it can't be had. */
+async function ask(path) {
   try {
-    const result = await get(`${base}/state`);
-    if (result.status === 401) return location.assign(signInPath());
-    if (result.ok) {
-      state = result.data;
-      complain("");
-      draw();
-    } else complain(result.data.detail ?? `error ${result.status}`);
+    const result = await get(base + path);
+    if (result.status === 401) return location.assign(signInPath()) ?? null;
+    if (result.ok) return result.data;
+    complain(result.data.detail ?? `${result.status}`);
   } catch (error) {
     if (!(error instanceof Unreachable)) throw error;
-    complain("The service can't be reached. What you see is from before; this page tries again.");
+    complain(_("The service can’t be reached. What you see is from before; this page tries again."));
   }
-  return undefined;
+  return null;
 }
 
-async function keepAsking() {
-  if (!document.hidden) await ask();
-  setTimeout(keepAsking, ASK_EVERY_MS);
+/** Follow what happens for as long as the page is looked at. */
+let events = null;
+
+function follow() {
+  events?.close();
+  events = null;
+  if (document.hidden) return;
+  events = new EventSource(`${base}/live`);
+  events.addEventListener("state", (event) => {
+    const before = state;
+    state = JSON.parse(event.data);
+    complain("");
+    draw();
+    if (before.rounds.length !== state.rounds.length || before.round?.checkpoint_id !== state.round?.checkpoint_id) askFigures();
+  });
+  // It is tried again by itself after a lost connection, but not once it was refused: then this says why.
+  events.addEventListener("error", async () => {
+    const refused = events?.readyState === EventSource.CLOSED;
+    await ask("/state");
+    if (refused) setTimeout(follow, FIGURES_EVERY_MS);
+  });
+}
+
+let asked = null;
+
+async function askFigures() {
+  clearTimeout(asked);
+  if (!document.hidden) {
+    figures = (await ask("/figures")) ?? figures;
+    draw();
+  }
+  asked = setTimeout(askFigures, FIGURES_EVERY_MS);
 }
 
 async function act(button, action) {
@@ -169,7 +221,7 @@ async function act(button, action) {
     draw();
   } catch (error) {
     if (!(error instanceof Unreachable)) throw error;
-    complain("The service can't be reached. Nothing was changed.");
+    complain(_("The service can’t be reached. Nothing was changed."));
   } finally {
     button.disabled = false;
   }
@@ -179,5 +231,11 @@ byId("switch").addEventListener("click", () => act(byId("switch"), byId("switch"
 byId("label-rest").addEventListener("click", () => act(byId("label-rest"), "label-rest"));
 
 draw();
+tabs = new Tabs(byId("tabs"), drawPanel);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
-setTimeout(keepAsking, ASK_EVERY_MS);
+document.addEventListener("visibilitychange", () => {
+  follow();
+  if (!document.hidden) askFigures();
+});
+follow();
+askFigures();

@@ -2,6 +2,7 @@
 
 import { afterPaint, make, show } from "./dom.js";
 import { get } from "./http.js";
+import { _ } from "./words.js";
 
 const SHOWN = 10;
 
@@ -72,7 +73,7 @@ export class Recent {
     const { name, colour } = this.classes.get(answer.class_id) ?? { name: "?", colour: "#888888" };
     const picture = make("img", { src: answer.image.url, alt: "", width: 44, height: 44 });
     if (Math.max(answer.image.width, answer.image.height) <= 64) picture.classList.add("pixels");
-    const label = `Take back: ${name}`;
+    const label = _("Take back: %(name)s", { name });
     const button = make("button", { type: "button", title: label, "aria-label": label, style: { "--colour": colour } }, picture);
     button.append(make("span", { class: "name", text: name }));
     button.addEventListener("click", () => {

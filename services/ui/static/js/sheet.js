@@ -1,6 +1,7 @@
 /** The images of a page of the grid, in groups: which are marked, which group is the present one, where the keys are. */
 
 import { make } from "./dom.js";
+import { _ } from "./words.js";
 
 export class Sheet {
   /** `classes` by id; `badge(group)` says what becomes of a marked image of a group. */
@@ -101,7 +102,7 @@ export class Sheet {
   }
 
   #group(group) {
-    const { name, colour } = this.classes.get(group.class_id) ?? { name: "Not grouped", colour: "var(--line-strong)" };
+    const { name, colour } = this.classes.get(group.class_id) ?? { name: _("Not grouped"), colour: "var(--line-strong)" };
     group.title = make("h2", {}, make("span", { class: "swatch", "aria-hidden": "true" }), make("span", { text: name }));
     group.title.append(make("span", { class: "muted", text: `${group.tiles.length}` }));
     const list = make("div", { class: "tiles-of" }, ...group.tiles.map((tile) => this.#tile(tile, group, name)));

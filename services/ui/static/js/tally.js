@@ -1,6 +1,7 @@
 /** What was done: answers, pace, time, and how far the round is. */
 
-import { byId, count, setMeter } from "./dom.js";
+import { byId, setMeter } from "./dom.js";
+import { _, ngettext } from "./words.js";
 
 const PACE_OVER = 20;
 const PACE_AFTER_MS = 10_000;
@@ -58,20 +59,20 @@ export class Tally {
     const waiting = this.outbox.size;
     const line = byId("sent");
     line.classList.toggle("late", waiting > 2);
-    line.textContent = waiting ? `${count(waiting, "answer")} waiting to be sent` : this.answered ? "Every answer is saved" : "";
+    line.textContent = waiting ? ngettext("%(num)s answer waiting to be sent", "%(num)s answers waiting to be sent", waiting) : this.answered ? _("Every answer is saved") : "";
   }
 
   #drawTime() {
     const minutes = Math.floor(this.clock.total / MINUTE_MS);
-    const time = minutes ? ` · ${minutes} min` : "";
-    byId("pace").textContent = this.clock.isIdle ? `${time} · paused` : `${this.#pace()}${time}`;
+    const time = minutes ? ` · ${_("%(number)s min", { number: minutes })}` : "";
+    byId("pace").textContent = this.clock.isIdle ? `${time} · ${_("paused")}` : `${this.#pace()}${time}`;
   }
 
   #pace() {
     const times = this.times.filter((at) => performance.now() - at < PAUSE_MS);
     if (times.length < 5) return "";
     const took = times.at(-1) - times[0];
-    return took > PACE_AFTER_MS ? ` · ${Math.round(((times.length - 1) * 60_000) / took)} a minute` : "";
+    return took > PACE_AFTER_MS ? ` · ${_("%(number)s a minute", { number: Math.round(((times.length - 1) * 60_000) / took) })}` : "";
   }
 
   #drawProgress() {
@@ -79,8 +80,8 @@ export class Tally {
     if (!progress) return;
     const counted = progress.unit === "labels" && progress.total !== null;
     const done = counted ? Math.max(0, Math.min(progress.total, progress.done + this.since)) : null;
-    const step = counted ? `${done.toLocaleString()} of ${progress.total.toLocaleString()}` : progress.step;
-    byId("round-text").textContent = [progress.round === null ? "" : `Round ${progress.round}`, step].filter(Boolean).join(" · ");
+    const step = counted ? _("%(done)s of %(total)s", { done: done.toLocaleString(), total: progress.total.toLocaleString() }) : progress.step;
+    byId("round-text").textContent = [progress.round === null ? "" : _("Round %(number)s", { number: progress.round }), step].filter(Boolean).join(" · ");
     setMeter(byId("round-meter"), counted ? done / progress.total : progress.share);
   }
 }

@@ -5,7 +5,7 @@
  */
 
 import { byId, embedded, make, show } from "./dom.js";
-import { Unreachable, post } from "./http.js";
+import { Unreachable, post, tokenHeader } from "./http.js";
 
 const AT_ONCE = 3;
 const TRIES = 6;
@@ -109,7 +109,7 @@ function send(item) {
   const request = new XMLHttpRequest();
   const address = new URLSearchParams({ split: item.split, import: series, ...(item.class ? { class: item.class } : {}) });
   request.open("POST", `${base}/upload?${address}`);
-  request.setRequestHeader("accept", "application/json");
+  for (const [name, value] of Object.entries({ accept: "application/json", ...tokenHeader() })) request.setRequestHeader(name, value);
   request.upload.addEventListener("progress", (event) => {
     if (event.lengthComputable) meter.value = event.loaded / event.total;
   });
