@@ -99,6 +99,11 @@ def people(tx: Tx, project_id: ProjectId, ids: Sequence[int]) -> Mapping[int, Pe
     return {row["user_id"]: Person(**row) for row in rows}
 
 
+def paused(tx: Tx, project_id: ProjectId) -> list[UserId]:
+    """Those of whom nothing more is asked."""
+    return [UserId(row["user_id"]) for row in tx.all(_Q["paused"], {"project_id": project_id})]
+
+
 def questions_by_state(tx: Tx, project_id: ProjectId) -> Mapping[str, int]:
     rows = tx.all(_Q["questions_by_state"], {"project_id": project_id})
     return {row["state"]: row["questions"] for row in rows}

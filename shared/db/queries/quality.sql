@@ -22,6 +22,9 @@ FROM users u LEFT JOIN users v ON v.id = u.vendor_id
 LEFT JOIN memberships m ON m.user_id = u.id AND m.project_id = %(project_id)s
 WHERE u.id = ANY (%(ids)s::bigint[]);
 
+-- name: paused
+SELECT user_id FROM memberships WHERE project_id = %(project_id)s AND paused_at IS NOT NULL;
+
 -- name: questions_by_state
 SELECT state, count(*) AS questions FROM questions WHERE project_id = %(project_id)s GROUP BY state;
 
