@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from itertools import chain
 from typing import Annotated
 
 from fastapi import Depends, Path, Query, Request
+from pydantic import AfterValidator, BeforeValidator
 
 from shared.errors import Invalid
 from shared.intake.receiving import Receiver
@@ -17,6 +20,7 @@ from shared.system import System
 
 BIGGEST_ID = 2**63 - 1
 _CURSOR = "after:"
+_NUMBER = re.compile(r"[+-]?[\d._]+(e[+-]?\d+)?", re.IGNORECASE)
 
 
 def _system(request: Request) -> System:
@@ -39,6 +43,24 @@ LimitQuery = Annotated[int, Query(ge=1, le=500, description="At most this many i
 CursorQuery = Annotated[
     str | None, Query(max_length=64, description="`next_cursor` of the page before; leave out for the first page.")
 ]
+
+
+def _no_number(value: object) -> object:
+    """Seconds since 1970 would be taken as well, which the document doesn't say."""
+    if isinstance(value, int | float) or (isinstance(value, str) and _NUMBER.fullmatch(value.strip())):
+        raise ValueError("write it like 2026-03-31T12:00:00Z")
+    return value
+
+
+def _in_utc(moment: datetime) -> datetime:
+    """Without a zone it is of UTC. Postgres knows fewer zones than there can be."""
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("it is out of range") from None
+
+
+Moment = Annotated[datetime, BeforeValidator(_no_number), AfterValidator(_in_utc)]
 
 
 def encode_cursor(last_id: int) -> str:

@@ -71,3 +71,15 @@ def test_not_even_the_owner_of_the_schema_changes_the_log(api: Api, migrated_dat
         cursor.execute(statement)
     connection.close()
     assert len(api.client.get("/v1/events").json()["items"]) == 1
+
+
+@pytest.mark.parametrize("until", ["0.5", "1764000000", "0001-01-01T00:00:00+12:00", "soon"])
+def test_a_moment_that_is_none_is_refused(api: Api, until: str) -> None:
+    for path in ("/v1/events", "/v1/events/export"):
+        assert api.client.get(path, params={"until": until}).status_code == 422
+
+
+def test_a_moment_may_be_of_any_zone(api: Api) -> None:
+    given = {"until": "0641-12-28T08:12:53-19:38"}
+    assert api.client.get("/v1/events/export", params=given).text == ""
+    assert api.client.get("/v1/events", params=given).json()["items"] == []

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
 from services.api.auth import Auditor, Operator
-from services.api.parts import CursorQuery, LimitQuery, ProjectPath, SystemPart, decode_cursor, encode_cursor
+from services.api.parts import CursorQuery, LimitQuery, Moment, ProjectPath, SystemPart, decode_cursor, encode_cursor
 from services.api.problems import errors
 from services.api.schemas.progress import EventOut, EventPage
 from shared import auditing
@@ -21,8 +20,8 @@ from shared.domain import ProjectId
 router = APIRouter(prefix="/v1", tags=["progress"])
 FormQuery = Annotated[AuditForm, Query(alias="format", description="A line of JSON for each event, or a row of CSV.")]
 ActorQuery = Annotated[str | None, Query(max_length=100, description="Only what this one did.", examples=["user:3"])]
-SinceQuery = Annotated[datetime | None, Query(description="Only what happened from then on.")]
-UntilQuery = Annotated[datetime | None, Query(description="Only what happened before then.")]
+SinceQuery = Annotated[Moment | None, Query(description="Only what happened from then on.")]
+UntilQuery = Annotated[Moment | None, Query(description="Only what happened before then.")]
 _SCHEMA = {"schema": {"type": "string"}}
 _LOG: dict[int | str, dict[str, Any]] = {
     200: {"description": "The log.", "content": {"application/x-ndjson": _SCHEMA, "text/csv": _SCHEMA}}
