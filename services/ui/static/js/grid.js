@@ -2,7 +2,7 @@
 
 import { FlagNote } from "./asking.js";
 import { Clock } from "./clock.js";
-import { byId, count, embedded } from "./dom.js";
+import { byId, embedded } from "./dom.js";
 import { Unreachable, post } from "./http.js";
 import { listen } from "./keys.js";
 import { AWAY_MS, Leases, leaseOf } from "./leases.js";
