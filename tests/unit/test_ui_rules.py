@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
+from services.ui.assets import STATIC
 from services.ui.hotkeys import with_hotkeys
 from services.ui.narration import narrate, wait_for_image
 from services.ui.security import is_same_origin
@@ -209,3 +211,19 @@ def test_a_project_without_images_says_what_to_do_first() -> None:
     empty = replace(draft.overview, images=ImageCounts(total=0, holdout=0, unreadable=0, ready=0))
     assert "Upload images" in narrate(replace(draft, overview=empty)).why
     assert narrate(draft).headline == "Ready to start"
+
+
+def test_scripts_import_only_what_others_export() -> None:
+    """A browser finds out when the page is opened, and then runs nothing of it."""
+    texts = {path.name: path.read_text() for path in (STATIC / "js").glob("*.js")}
+    declared = re.compile(r"^export (?:async )?(?:const|let|class|function\*?) (\w+)", re.MULTILINE)
+    offered = {name: set(declared.findall(text)) for name, text in texts.items()}
+    wanted = re.compile(r"^import \{([^}]*)\} from \"\./([^\"]+)\"", re.MULTILINE)
+    missing = [
+        f"{name}: {one.split(' as ')[0].strip()} of {source}"
+        for name, text in texts.items()
+        for names, source in wanted.findall(text)
+        for one in names.split(",")
+        if one.strip() and one.split(" as ")[0].strip() not in offered[source]
+    ]
+    assert missing == []
