@@ -138,6 +138,7 @@ def serve(app: FastAPI, port: int = 0) -> Iterator[str]:
         wait_for(lambda: server.started, "the service to listen")
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
-        app.state.parts.telling.interrupt()
+        if hasattr(app.state, "parts"):  # the ui, whose streams would go on; the api has none
+            app.state.parts.telling.interrupt()
         server.should_exit = True
         thread.join(timeout=10)

@@ -32,6 +32,7 @@ from shared.worker import Worker
 from tests.browser.axe import assert_usable
 from tests.browser.conftest import PHONE, Visitor
 from tests.browser.gallery import digits, hang, open_for_labelling, think
+from tests.waiting import wait_for
 from tests.world import World
 
 Visit = Callable[..., Visitor]
@@ -144,8 +145,7 @@ def test_what_is_sure_is_filed_and_the_rest_asks(
         for _ in range(3):
             page.keyboard.press("4")
         expect(page.locator("#ask-part")).to_be_hidden()
-        page.wait_for_load_state("networkidle")
-    assert len(by(world, LabelSource.HUMAN)) == people + 3
+        wait_for(lambda: len(by(world, LabelSource.HUMAN)) == people + 3, "the answers to arrive")
     with world.system.database.transaction() as tx:
         said = tx.all(
             "SELECT suggested FROM annotations WHERE project_id = %(id)s AND suggested IS NOT NULL", {"id": world.id}

@@ -79,8 +79,9 @@ def test_weighing_all_answers_settles_what_people_disagree_on(system: System) ->
 
 
 def test_a_majority_is_overruled_where_the_answers_say_who_is_better(system: System) -> None:
-    world = begin(system, images=120, overlap=3)
-    for seed, (name, accuracy) in enumerate([("good", 0.98), ("poor", 0.6), ("worse", 0.6)]):
+    world = begin(system, images=120, overlap=5)
+    people = {"good": 0.97, "fine": 0.95, "poor": 0.6, "worse": 0.6, "worst": 0.55}
+    for seed, (name, accuracy) in enumerate(people.items()):
         answer_all(world, name, accuracy, seed)
     _, before = right(world)
     with system.ledger.transaction() as tx:
@@ -88,7 +89,8 @@ def test_a_majority_is_overruled_where_the_answers_say_who_is_better(system: Sys
     _, after = right(world)
     assert renewed.changed > 0 and after > before
     with system.ledger.transaction() as tx:
-        assert all(0.8 <= row["confidence"] <= 1 for row in tx.all("SELECT confidence FROM labels"))
+        confidences = [row["confidence"] for row in tx.all("SELECT confidence FROM labels")]
+    assert sum(0.8 <= one <= 1 for one in confidences) >= renewed.labels > 0
 
 
 def test_what_a_lead_decided_is_left_alone(system: System) -> None:

@@ -4,7 +4,7 @@
  */
 
 import { byId, embedded, make, show } from "./dom.js";
-import { Unreachable, get, post } from "./http.js";
+import { Unreachable, get, post, tokenHeader } from "./http.js";
 import { listen } from "./keys.js";
 import { toast } from "./notices.js";
 
@@ -116,7 +116,7 @@ async function send(item) {
     const form = new FormData();
     form.append("files", item.file, item.name);
     const response = await fetch(`/projects/${page.project}/data/upload?split=pool`, {
-      method: "POST", body: form, headers: { accept: "application/json" }, credentials: "same-origin",
+      method: "POST", body: form, headers: { accept: "application/json", ...tokenHeader() }, credentials: "same-origin",
     });
     return { status: response.status, ok: response.ok, data: await response.json() };
   });
