@@ -97,7 +97,7 @@ def list_batches(
     return BatchPage(items=items, next_cursor=more)
 
 
-@router.get("/batches/{batch_id}", summary="Look at a batch", responses=errors(404))
+@router.get("/batches/{batch_id:int}", summary="Look at a batch", responses=errors(404))
 def get_batch(
     project_id: ProjectPath, batch_id: BatchPath, response: Response, caller: BatchManager, system: SystemPart
 ) -> ManagedBatch:
@@ -108,7 +108,7 @@ def get_batch(
         return _whole(tx, batch)
 
 
-@router.patch("/batches/{batch_id}", summary="Change a batch's terms", responses=errors(404, 409, 412))
+@router.patch("/batches/{batch_id:int}", summary="Change a batch's terms", responses=errors(404, 409, 412))
 def change_batch(
     project_id: ProjectPath,
     batch_id: BatchPath,

@@ -58,7 +58,7 @@ def list_vendor_batches(
     return VendorBatchPage(items=[VendorBatchSummary.short(one, now) for one in found[:limit]], next_cursor=more)
 
 
-@router.get("/{batch_id}", summary="Look at a batch of yours", responses=errors(404))
+@router.get("/{batch_id:int}", summary="Look at a batch of yours", responses=errors(404))
 def get_vendor_batch(batch_id: BatchPath, caller: AnyWorker, system: SystemPart) -> VendorBatch:
     """What is asked, the answers to choose from, what annotators are told, and how far it is."""
     with system.database.transaction() as tx:
