@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import authlib.deprecate  # noqa: F401  it has its warnings shown always, so it comes before what is said of them here
 import httpx
 from authlib.common.errors import AuthlibBaseError
-from authlib.integrations.httpx_client import OAuth2Client
 from authlib.oidc.core import CodeIDToken
 from joserfc import jwt
 from joserfc.errors import InvalidKeyIdError, JoseError
@@ -20,6 +21,10 @@ from services.ui.words import _
 from shared.errors import Forbidden, Retryable
 from shared.settings import OidcSettings
 from shared.telemetry import logger
+
+with warnings.catch_warnings():  # it would rather have a fork of httpx, and says so into a log where each line is JSON
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from authlib.integrations.httpx_client import OAuth2Client
 
 log = logger(__name__)
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
