@@ -14,7 +14,7 @@ import psycopg2
 import psycopg2.extensions
 from psycopg2 import sql
 
-from shared.db.locks import hold_against_deletion
+from shared.db.locks import hold_against_deletion, let_deletion_go_on
 from shared.db.pool import Tx, translate
 from shared.errors import Conflict, Retryable
 
@@ -182,8 +182,7 @@ def deletion_held_off(url: str) -> Iterator[None]:
             hold_against_deletion(connection)
         yield
         try:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT 1")
+            let_deletion_go_on(connection)  # the server would, too, but only once it has seen the connection's end
         except psycopg2.Error as error:
             raise Retryable(f"the connection that held deletion off was lost; run it again ({error})") from error
 

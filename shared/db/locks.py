@@ -27,3 +27,9 @@ def hold_against_deletion(connection: psycopg2.extensions.connection) -> None:
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock_shared(%s)", (_BACKUP,))
+
+
+def let_deletion_go_on(connection: psycopg2.extensions.connection) -> None:
+    """Let go of what ``hold_against_deletion`` holds. Raises the driver's error where the connection was lost."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_unlock_shared(%s)", (_BACKUP,))
