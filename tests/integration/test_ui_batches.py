@@ -72,4 +72,5 @@ def test_what_can_not_be_meant_is_said_and_what_was_typed_stays(
 
 def test_without_a_vendor_it_is_said_how_one_comes(ui: Ui) -> None:
     world = started(ui.system)
-    assert "winnow keys create" in ui.ann.get(f"/projects/{world.id}/batches").text
+    page = ui.ann.get(f"/projects/{world.id}/batches").text
+    assert "There is no vendor yet" in page and 'class="button" href="/people"' in page
