@@ -275,7 +275,7 @@ def _say(line: str) -> None:
 
 def _refuse_failures(failed: tuple[Failed, ...]) -> None:
     if failed:
-        told = "; ".join(f"{one.run.label}, seed {one.run.options.seed}: {one.reason}" for one in failed)
+        told = "; ".join(sorted(f"{one.run.label}, seed {one.run.options.seed}: {one.reason}" for one in failed))
         raise Permanent(f"{len(failed)} of the runs failed, the same command runs them again: {told}")
 
 

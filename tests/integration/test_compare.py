@@ -382,7 +382,9 @@ def test_a_comparison_of_which_runs_failed_says_so_and_keeps_the_rest(digits: Pa
     flags = [*FLAGS, "--strategies", "margin", "--seeds", "1", "--budgets", "30,50", "--recipe", "learning_rate=1e30"]
     failed = CliRunner().invoke(app, ["compare", str(digits), *flags, "--out", str(tmp_path)])
     assert isinstance(failed.exception, Permanent)
-    assert "2 of the runs failed, the same command runs them again: random, seed 0:" in str(failed.exception)
+    told = str(failed.exception)
+    assert told.startswith("2 of the runs failed, the same command runs them again: margin, seed 0:")
+    assert "; random, seed 0:" in told
     assert json.loads((tmp_path / "summary.json").read_text())["strategies"] == {}
 
 

@@ -53,7 +53,7 @@ function signedOut() {
   trouble(`${say("signed_out")} `, make("a", { href: signInPath(), text: say("sign_in") }));
 }
 
-/** Ask for more once few are left. At the end of the list what was left for later comes again. */
+/** Ask for more once few are left. At the end of the list it is asked for from its beginning. */
 async function fill() {
   if (queue.length > AT_ONCE / 4 || fill.busy) return;
   fill.busy = true;
@@ -128,9 +128,11 @@ function decide(class_id) {
   next();
 }
 
+/** To the end of a list that is here whole; of a longer one it comes again with the list's beginning. */
 function later() {
   if (!queue.length) return;
   toast(say("later"));
+  if (ended) queue.push(queue[0]);
   next();
 }
 

@@ -62,7 +62,12 @@ async function hold(base, paths) {
   await keep(paths);
 }
 
-addEventListener("install", () => skipWaiting());
+/** Calls don't even wake this worker: a page that is being left has no time to wait for it, and its last call is lost. */
+function passCalls(event) {
+  return event.addRoutes?.({ condition: { urlPattern: new URLPattern({ pathname: "/v1/*" }) }, source: "network" });
+}
+
+addEventListener("install", (event) => event.waitUntil(Promise.all([passCalls(event), skipWaiting()])));
 addEventListener("activate", (event) => event.waitUntil(forgetOlder()));
 
 addEventListener("message", (event) => {
