@@ -162,6 +162,7 @@ class JobKind(StrEnum):
     SELECT = "select"
     PREDICT = "predict"
     MAP = "map"
+    EXPORT = "export"
 
     @property
     def urgent(self) -> bool:
@@ -171,7 +172,7 @@ class JobKind(StrEnum):
     @property
     def of_rounds(self) -> bool:
         """Whether a round waits for such a job, and stands still if it fails for good."""
-        return self not in (JobKind.PREDICT, JobKind.MAP)
+        return self not in (JobKind.PREDICT, JobKind.MAP, JobKind.EXPORT)
 
 
 class JobState(StrEnum):

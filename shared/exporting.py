@@ -1,9 +1,10 @@
 """Everything that a project knows, to take along: a CSV with provenance, and an ImageFolder archive with its models'
 figures.
 
-An export is a picture of one moment. Its rows are read in one transaction and written to a temporary file first, and
-only then sent: somebody who downloads slowly holds a file, and no connection to the database. Nothing is whole in
-memory but, for an archive, its table of contents (about 1 KB an image), which the format wants at the end.
+An export is a picture of one moment. Its rows are read in one transaction, which sees that moment throughout, and
+written to a temporary file first, and only then sent: somebody who downloads slowly holds a file, and no connection to
+the database. Nothing is whole in memory but, for an archive, its table of contents (about 1 KB an image), which the
+format wants at the end.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import json
 import re
 import tempfile
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby, islice
 from typing import IO, Any
@@ -25,6 +27,7 @@ from zipstream import ZipStream
 
 from shared import arrays
 from shared.db import labels, projects, rounds
+from shared.db.exports import ExportForm
 from shared.db.pool import Database, Row, Tx
 from shared.domain import CheckpointId, Class, ImageId, ProjectId, ShardId
 from shared.errors import NotFound
@@ -63,6 +66,38 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
+Watch = Callable[[int], None]
+"""Is told now and then how many rows are read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """An export whose rows are read: all that was committed before ``moment``. ``labels`` of its ``images`` have one.
+
+    ``body`` can be gone through once, and is about ``size`` bytes long: exactly, for a CSV.
+    """
+
+    moment: datetime
+    images: int
+    labels: int
+    size: int
+    body: Iterator[bytes]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Table:
+    """The CSV in a temporary file, at its beginning, and the classes that occur in it. ``content``: bytes of the
+    images that have a label."""
+
+    file: IO[bytes]
+    classes: Sequence[Class]
+    moment: datetime
+    images: int
+    labels: int
+    size: int
+    content: int
+
+
 class Exporter:
     """Makes exports. Every method raises ``NotFound`` for an unknown project before it returns."""
 
@@ -76,24 +111,39 @@ class Exporter:
 
         A text that a spreadsheet would take for a formula has an apostrophe in front.
         """
-        with self._database.transaction() as tx:
-            table, _ = self._table(tx, project_id, only)
-        return _chunks(table)
+        return self.take(project_id, ExportForm.CSV, only).body
 
     def zip(self, project_id: ProjectId, only: Sequence[ImageId] | None = None) -> Iterator[bytes]:
         """``labels.csv``, ``models.json``, and every labelled image as ``<class>/<id>_<filename>``, uncompressed.
 
         ``models.json`` is a list of every model in order of rounds, with its metrics and whether it is in use.
         """
-        with self._database.transaction() as tx:
-            table, classes = self._table(tx, project_id, only)
-            models = _models(tx, project_id)
-        return self._archive(project_id, table, models, _folders(classes))
+        return self.take(project_id, ExportForm.ZIP, only).body
 
-    def _table(
-        self, tx: Tx, project_id: ProjectId, only: Sequence[ImageId] | None
-    ) -> tuple[IO[bytes], Sequence[Class]]:
-        """The CSV in a temporary file, at its beginning, and the classes that occur in it."""
+    def take(
+        self,
+        project_id: ProjectId,
+        form: ExportForm,
+        only: Sequence[ImageId] | None = None,
+        watch: Watch = lambda rows: None,
+    ) -> Taken:
+        """As ``csv`` or ``zip``, with what it is a picture of. What ``watch`` raises ends it."""
+        archive = form is ExportForm.ZIP
+        with self._database.transaction() as tx:
+            tx.freeze()
+            table = self._table(tx, project_id, only, watch)
+            models = _models(tx, project_id) if archive else None
+        body = _chunks(table.file) if models is None else self._archive(project_id, table, models)
+        return Taken(
+            moment=table.moment,
+            images=table.images,
+            labels=table.labels,
+            size=table.size + (table.content if archive else 0),
+            body=body,
+        )
+
+    def _table(self, tx: Tx, project_id: ProjectId, only: Sequence[ImageId] | None, watch: Watch) -> _Table:
+        moment = labels.seen_at(tx)
         classes = projects.classes(tx, projects.get(tx, project_id).id)
         predictions = _Predictions(tx, self._store, project_id, classes)
         file = _temporary()
@@ -101,17 +151,23 @@ class Exporter:
         writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore")
         writer.writeheader()
         rows = labels.export(tx, project_id, only)
+        read = labelled = content = 0
         while batch := list(islice(rows, BATCH)):
             found = predictions.of(batch)
             writer.writerows(_cells(row, found.get(row["id"], {})) for row in batch)
+            known = [row["bytes"] for row in batch if row["label"] is not None]
+            read, labelled, content = read + len(batch), labelled + len(known), content + sum(known)
+            watch(read)
         text.detach()
+        size = file.tell()
         file.seek(0)
-        return file, classes
+        return _Table(
+            file=file, classes=classes, moment=moment, images=read, labels=labelled, size=size, content=content
+        )
 
-    def _archive(
-        self, project_id: ProjectId, table: IO[bytes], models: IO[bytes], folders: Mapping[str, str]
-    ) -> Iterator[bytes]:
+    def _archive(self, project_id: ProjectId, held: _Table, models: IO[bytes]) -> Iterator[bytes]:
         archive = ZipStream(compress_type=ZIP_STORED)
+        folders, table = _folders(held.classes), held.file
         with table, models:
             archive.add(_read(table), "labels.csv", compress_type=ZIP_DEFLATED)
             archive.add(_read(models), "models.json", compress_type=ZIP_DEFLATED)

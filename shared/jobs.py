@@ -118,6 +118,14 @@ class Ledger:
         tx.after_commit(partial(log.info, "job.cancelled", **job.log_context(), actor=actor))
         return cancelled
 
+    def withdraw(self, tx: Tx, job_id: JobId) -> None:
+        """End a job whose result nobody wants any more, unless it is done: it is never begun again, and is no failure.
+
+        Its worker lets go of it at its next heartbeat.
+        """
+        rows.withdraw(tx, job_id)
+        tx.after_commit(partial(log.info, "job.withdrawn", job_id=job_id))
+
     def sweep(self, tx: Tx) -> None:
         """Take jobs back from workers that died, and send again the wake-ups that got lost."""
         for dead in rows.bury_exhausted(tx):

@@ -1,6 +1,6 @@
 """Deletes what was computed and is of no more use: old scores and models, trainings that came to nothing, packs in a
-form that the project has left, predictions that callers have long had, the log of old webhooks. Never an image, a view
-of one, or a label.
+form that the project has left, predictions that callers have long had, files of old exports, the log of old webhooks.
+Never an image, a view of one, or a label.
 
 The order makes a crash harmless. First the row is marked, so that nobody begins to use what is about to go; then the
 objects go; then the row says that they are gone. A process that dies between leaves a marked row, and the next run goes
@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 
-from shared.db import locks, projects, webhooks
+from shared.db import exports, locks, projects, webhooks
 from shared.db import retention as rows
 from shared.db.pool import Database, Tx
 from shared.db.retention import Part, Spent
 from shared.domain import JobId, Project, ProjectId
 from shared.settings import RetentionSettings
-from shared.store.base import Entry, Store, attempts_of, predictions_of, scores_of, shards_of, trainings_of
+from shared.store.base import Entry, Store, attempts_of, exports_of, predictions_of, scores_of, shards_of, trainings_of
 from shared.telemetry import logger
 
 log = logger(__name__)
@@ -32,10 +32,11 @@ _MOST_ROWS = 10_000
 """Rows that a run deletes, of predictions and of webhooks each."""
 _DERIVED = re.compile(
     r"projects/\d+/(scores/\d+/\d+/[^/]+|checkpoints/\d+-\d+/[^/]+|shards/\d+/(pixels|features)-[^/]+"
-    r"|trainings/\d+/[^/]+|predictions/[0-9a-f]{32}/[^/]+)"
+    r"|trainings/\d+/[^/]+|predictions/[0-9a-f]{32}/[^/]+|exports/\d+-\d+/\d+)"
 )
 """Whatever else goes wrong, a key of another form is never deleted."""
 _ATTEMPT = re.compile(r"(projects/\d+/checkpoints/(\d+)-\d+/)[^/]+")
+_EXPORT = re.compile(r"(projects/\d+/exports/(\d+)-(\d+)/)\d+")
 _TRAINING = re.compile(r"(projects/\d+/trainings/(\d+)/)[^/]+")
 
 
@@ -68,6 +69,7 @@ class Retention:
         self._keep = {Part.SCORES: settings.scores, Part.WEIGHTS: settings.weights}
         self._keep_predictions_s = settings.predictions_s
         self._keep_webhooks_s = settings.webhooks_s
+        self._keep_exports_s = settings.exports_s
         self.every_s = settings.every_s
         """Seconds between two runs of a sweeper."""
 
@@ -98,6 +100,7 @@ class Retention:
             for part, keep in self._keep.items():
                 rows.retire(tx, part, [spent.id for spent in rows.surplus(tx, part, keep)])
             rows.delete_predictions(tx, keep_s=self._keep_predictions_s, most=_MOST_ROWS)
+            exports.retire_old(tx, keep_s=self._keep_exports_s)
             webhooks.delete_old(tx, keep_s=self._keep_webhooks_s, most=_MOST_ROWS)
         return True
 
@@ -146,6 +149,11 @@ class Retention:
                 what="predictions of long ago",
                 surplus=partial(self._old_predictions, project_id=project.id),
             )
+            yield _Heap(
+                project_id=project.id,
+                what="files of exports",
+                surplus=partial(self._old_exports, project_id=project.id),
+            )
 
     def _checkpoint_heap(self, part: Part, spent: Spent) -> _Heap:
         prefix = spent.key if part is Part.WEIGHTS else scores_of(spent.project_id, spent.id)
@@ -182,6 +190,14 @@ class Retention:
         for entry in self._derived(predictions_of(project_id)):
             if entry.modified < before and entry.key.split("/")[3] not in under_way:
                 yield entry
+
+    def _old_exports(self, tx: Tx, project_id: ProjectId) -> Iterator[Entry]:
+        """Pieces of exports that were deleted or whose time is over, and of attempts that nothing came of."""
+        entries = list(self._derived(exports_of(project_id)))
+        matches = [match for entry in entries if (match := _EXPORT.fullmatch(entry.key))]
+        attempts = {match[1]: (JobId(int(match[2])), int(match[3])) for match in matches}
+        spent = exports.surplus(tx, [(key, *attempt) for key, attempt in attempts.items()])
+        return (entry for entry in entries if entry.key.rpartition("/")[0] + "/" in spent)
 
     def _derived(self, prefix: str) -> Iterator[Entry]:
         return (entry for entry in self._store.entries(prefix) if _DERIVED.fullmatch(entry.key))

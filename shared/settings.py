@@ -207,6 +207,8 @@ class RetentionSettings(_Settings):
     """How long what a model said of callers' pictures can be fetched. Must be longer than such a request takes."""
     webhooks_s: float = Field(default=30 * 24 * 3600.0, ge=600)
     """How long the log of a delivery is kept, once it was delivered or given up."""
+    exports_s: float = Field(default=7 * 24 * 3600.0, ge=600)
+    """How long the file of an export can be downloaded."""
     every_s: float = Field(default=3600.0, gt=0)
     """How often the sweepers look for what is surplus."""
 

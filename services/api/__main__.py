@@ -1,4 +1,5 @@
-"""``python -m services.api``: the API as a process, with a sweeper and the delivery of webhooks beside it."""
+"""``python -m services.api``: the API as a process, with a sweeper, the delivery of webhooks, and the making of exports
+beside it."""
 
 from __future__ import annotations
 
@@ -13,15 +14,21 @@ from types import FrameType
 import uvicorn
 
 from services.api.app import create_app
-from shared.settings import ApiSettings, WebhookSettings, WorkerSettings
+from services.api.making import ExportHandler
+from shared.settings import ApiSettings, RetentionSettings, WebhookSettings, WorkerSettings
 from shared.sweeper import Sweeper
-from shared.system import from_environment
+from shared.system import System, await_schema, from_environment
 from shared.webhooks.delivering import Deliverer
+from shared.worker import Worker
 
 DRAIN_S = 6
 """How long requests under way may go on after SIGTERM."""
 LAST_CALL_S = 9.0
 """After this the process ends whatever still runs; by design that loses nothing that was confirmed."""
+
+
+GIVE_BACK_S = 2.0
+"""How long the export in hand has to be given back; else its lease runs out, and another api takes it."""
 
 
 class _Server(uvicorn.Server):
@@ -39,12 +46,20 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
+def _work(system: System, worker: Worker) -> None:
+    await_schema(system.database)
+    worker.run()
+
+
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
     settings = ApiSettings()
     system = from_environment("api")
-    every_s = WorkerSettings().sweep_every_s
-    sweeper = Sweeper(system.ledger, system.rounds, every_s=every_s, retention=system.retention)
+    working = WorkerSettings()
+    sweeper = Sweeper(system.ledger, system.rounds, every_s=working.sweep_every_s, retention=system.retention)
+    handler = ExportHandler(system.database, system.store, keep_s=RetentionSettings().exports_s)
+    worker = Worker(system.ledger, system.bus, [handler], working)
+    making = threading.Thread(target=_work, args=(system, worker), name="exports", daemon=True)
     deliverer = Deliverer(system.database, WebhookSettings())
     app = create_app(system, settings)
     config = uvicorn.Config(
@@ -59,6 +74,7 @@ def main() -> None:
 
     def close_gates() -> None:
         deliverer.close()
+        worker.stop()
         app.state.receiver.gate.close()
         app.state.predict_gate.close()
 
@@ -67,10 +83,13 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     sweeper.start()
     deliverer.start()
+    making.start()
     try:
         with suppress(KeyboardInterrupt):
             server.run()
     finally:
+        worker.stop()
+        making.join(GIVE_BACK_S)
         deliverer.stop()
         sweeper.stop()
         system.close()

@@ -31,6 +31,7 @@ _DESCRIPTIONS = {
     412: "`If-Match` names a version that is not the present one.",
     413: "The body is too large.",
     415: "The body is not multipart/form-data.",
+    416: "The range lies beyond the file's end.",
     422: "The request does not fit its schema, or values don't go together.",
     429: "The key has used its requests up; go on after `Retry-After` seconds.",
     503: "A part of the service can't be reached; try again after `Retry-After` seconds.",

@@ -181,6 +181,13 @@ _SENTENCES: Mapping[str, Callable[[Data, Names], str]] = {
     "labels.filed": _images("filed %s image as the model says", "filed %s images as the model says"),
     "labels.removed": _images("removed the label of %s image", "removed the labels of %s images"),
     "data.exported": lambda data, names: _("downloaded the labels as %s") % str(data["form"]).upper(),
+    "export.asked": lambda data, names: _("had an export prepared, as %s") % str(data["form"]).upper(),
+    "export.ready": lambda data, names: (
+        _("finished export %s: %s images, %s of them labelled")
+        % (data["export"], f"{data['images']:,}", f"{data['labels']:,}")
+    ),
+    "export.downloaded": lambda data, names: _("downloaded export %s") % data["export"],
+    "export.deleted": lambda data, names: _("deleted export %s") % data["export"],
     "task.skipped": _skipped,
     "annotation.undone": lambda data, names: _("took back the answer to task %s") % data["task"],
     "annotation.changed": lambda data, names: _("changed the answer to task %s") % data["task"],

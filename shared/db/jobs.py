@@ -131,6 +131,11 @@ def cancel(tx: Tx, job_id: JobId, *, error: str) -> Job | None:
     return None if row is None else from_row(row)
 
 
+def withdraw(tx: Tx, job_id: JobId) -> None:
+    """End a job for good, unless it is done."""
+    tx.run(_Q["withdraw"], {"id": job_id})
+
+
 def requeue_dead(tx: Tx, *, job_id: JobId | None = None, project_id: ProjectId | None = None) -> list[Job]:
     """Give dead jobs another life: one, those of a project, or all."""
     return [from_row(row) for row in tx.all(_Q["requeue"], {"id": job_id, "project_id": project_id})]

@@ -167,6 +167,14 @@ def read_at(tx: Tx) -> datetime:
     return now
 
 
+def seen_at(tx: Tx) -> datetime:
+    """The moment that this statement sees. In a transaction that is frozen, as its first: what all of it sees."""
+    row = tx.one(_Q["seen_at"])
+    assert row is not None  # SELECT without FROM
+    now: datetime = row["now"]
+    return now
+
+
 def counts(tx: Tx, project_id: ProjectId) -> LabelCounts:
     row = tx.one(_Q["count_labels"], {"project_id": project_id})
     assert row is not None  # an aggregate always answers

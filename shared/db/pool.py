@@ -75,6 +75,10 @@ class Tx:
             for row in cursor:
                 yield dict(row)
 
+    def freeze(self) -> None:
+        """Every statement sees the database as the first of them does, and none changes it. Before any other call."""
+        self.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         """What the block does is undone if it raises, hooks included; what this transaction did before stays."""

@@ -49,11 +49,13 @@ _LOOP: Mapping[str, str] = {
     "webhook_endpoints": "SELECT (id, project_id, types, enabled)",
     "webhook_messages": "INSERT",
 }
-# Three of the four run the sweeper, which deletes the rows of old predictions and of webhooks that were delivered.
+# Three of the four run the sweeper, which deletes the rows of old predictions and of webhooks that were delivered, and
+# ends the time of exports.
 _SWEEPS: Mapping[str, str] = {
     **_LOOP,
     "jobs": "SELECT, INSERT, UPDATE, DELETE",
     "webhook_messages": "SELECT (id, state, finished_at), INSERT, DELETE",
+    "exports": "SELECT, UPDATE (retired_at)",
 }
 RIGHTS: Mapping[str, Mapping[str, str]] = {
     "api": {
@@ -72,6 +74,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "idempotent_requests": "SELECT, INSERT, UPDATE, DELETE",
         "gold": "SELECT, INSERT, UPDATE, DELETE",
         "imports": "SELECT, INSERT, UPDATE",
+        "exports": "SELECT, INSERT, UPDATE",
         "api_keys": "SELECT, UPDATE (last_used_at)",
         "memberships": "SELECT, INSERT, UPDATE",
         # Exports name who answered; a key may act as somebody.
@@ -89,6 +92,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "annotations": "SELECT, INSERT, UPDATE",
         "labels": "SELECT, INSERT, UPDATE, DELETE",
         "imports": "SELECT, INSERT, UPDATE",
+        "exports": "SELECT, INSERT, UPDATE (retired_at)",
         "class_examples": "SELECT, INSERT, DELETE",
         "passes": "SELECT, INSERT",
         "batches": "SELECT, INSERT, UPDATE",

@@ -36,6 +36,7 @@ class EventType(StrEnum):
     ROUND_COMPLETED = "round.completed"
     MODEL_PROMOTED = "model.promoted"
     PROJECT_STOPPED = "project.stopped"
+    EXPORT_READY = "export.ready"
 
 
 class MessageState(StrEnum):

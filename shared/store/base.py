@@ -21,6 +21,7 @@ Key layout::
     projects/<project>/scores/<checkpoint>/<shard>/members.npy        float16 (n, members, classes), committees only
     projects/<project>/predictions/<name>/<number>                  a picture that a caller sent, until it is predicted
     projects/<project>/predictions/<name>/result-<fence>.json       what the model says, see ``shared.predicting``
+    projects/<project>/exports/<job>-<fence>/<number>               a piece of an export, see ``shared.store.pieces``
 """
 
 from __future__ import annotations
@@ -154,6 +155,16 @@ def prediction_prefix(project: ProjectId, name: str) -> str:
 def predictions_of(project: ProjectId) -> str:
     """The prefix of everything that callers sent to be predicted, and of the answers."""
     return f"projects/{project}/predictions/"
+
+
+def export_prefix(project: ProjectId, job: JobId, fence: int) -> str:
+    """Of the pieces that one attempt at an export writes."""
+    return f"{exports_of(project)}{job}-{fence}/"
+
+
+def exports_of(project: ProjectId) -> str:
+    """The prefix of every export."""
+    return f"projects/{project}/exports/"
 
 
 def attempts_of(project: ProjectId) -> str:

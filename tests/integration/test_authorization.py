@@ -61,8 +61,13 @@ OF_EVERYBODY = {
     ("POST", "/account/invitations/{token}"),
 }
 LOOKING = {Permission.SEE, Permission.BROWSE, Permission.WATCH, Permission.AUDIT, Permission.EXPORT}
-# Asked with POST because a question doesn't fit an address; nothing is changed.
-ASKED_WITH_POST = {"/v1/projects/{project_id}/predict", "/projects/{project_id}/quick/export.{form}"}
+# Asked with POST because a question doesn't fit an address, or makes a copy to take along; nothing else is changed.
+ASKED_WITH_POST = {
+    "/v1/projects/{project_id}/predict",
+    "/v1/projects/{project_id}/exports",
+    "/projects/{project_id}/data/exports",
+    "/projects/{project_id}/quick/export.{form}",
+}
 InProject = auth.InProject | ui_permits.InProject
 Needs = InProject | auth.Anywhere | auth.Somewhere | ui_permits.Anywhere | ui_permits.Somewhere
 

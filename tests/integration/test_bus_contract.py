@@ -181,4 +181,5 @@ def test_those_who_listen_are_counted_by_kind(bus: Bus, trainer: Subscription) -
             JobKind.SELECT: 0,
             JobKind.PREDICT: 0,
             JobKind.MAP: 0,
+            JobKind.EXPORT: 0,
         }

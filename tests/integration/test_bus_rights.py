@@ -22,6 +22,7 @@ from tests.waiting import hear, wait_for
 
 SERVICES = ("api", "ui", "trainer", "scorer")
 SERVED = {
+    "api": (JobKind.EXPORT,),
     "trainer": (JobKind.TRAIN,),
     "scorer": (JobKind.EMBED, JobKind.SCORE, JobKind.SELECT, JobKind.PREDICT, JobKind.MAP),
 }

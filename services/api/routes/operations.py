@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
@@ -11,7 +12,8 @@ from services.api.parts import BIGGEST_ID, SystemPart
 from services.api.problems import errors
 from services.api.schemas.operations import OperationKind, OperationOut, OperationState
 from shared.access import Permission
-from shared.db import batches, jobs
+from shared.db import batches, exports, jobs
+from shared.db.exports import ExportId, ExportState
 from shared.db.pool import Tx
 from shared.domain import Batch, BatchId, BatchState, Job, JobId, JobKind, JobState
 from shared.errors import NotFound
@@ -20,7 +22,7 @@ router = APIRouter(prefix="/v1/operations", tags=["operations"])
 OperationPath = Annotated[
     str,
     Path(
-        pattern=r"^(predict|fill|cancel)-[1-9]\d{0,18}$",
+        pattern=r"^(predict|fill|cancel|export)-[1-9]\d{0,18}$",
         description="As the `Location` of the 202 names it.",
         examples=["cancel-7"],
     ),
@@ -43,7 +45,7 @@ def get_operation(
     found = None
     if int(number) <= BIGGEST_ID:
         with system.database.transaction() as tx:
-            found = _prediction(tx, JobId(int(number))) if kind == "predict" else _of_batch(tx, kind, int(number))
+            found = _FINDERS[kind](tx, int(number))
     if found is None or not caller.permits(Permission.WATCH, found.project_id):
         raise NotFound(f"there is no operation {operation_id}")
     if found.state is OperationState.RUNNING:
@@ -51,9 +53,9 @@ def get_operation(
     return found
 
 
-def _prediction(tx: Tx, job_id: JobId) -> OperationOut | None:
+def _prediction(tx: Tx, number: int) -> OperationOut | None:
     try:
-        job = jobs.get(tx, job_id)
+        job = jobs.get(tx, JobId(number))
     except NotFound:
         return None
     if job.kind is not JobKind.PREDICT:
@@ -62,16 +64,32 @@ def _prediction(tx: Tx, job_id: JobId) -> OperationOut | None:
     return _out("predict", job.id, OperationKind.PREDICTION, job.project_id, _OF_JOB[job.state], place, error=job.error)
 
 
-def _of_batch(tx: Tx, kind: str, number: int) -> OperationOut | None:
+def _export(tx: Tx, number: int) -> OperationOut | None:
     try:
-        batch = batches.get(tx, BatchId(number))
+        one = exports.get(tx, ExportId(number))
     except NotFound:
         return None
-    return _fill(tx, batch) if kind == "fill" else _cancellation(tx, batch)
+    place = f"/v1/projects/{one.project_id}/exports/{one.id}"
+    held = one.contents
+    if held is not None:
+        result = {"images": held.images, "labels": held.labels, "bytes": held.bytes}
+        return _out("export", one.id, OperationKind.EXPORT, one.project_id, OperationState.DONE, place, result=result)
+    error = "it was deleted" if one.state is ExportState.DELETED else one.error
+    ended = one.state in (ExportState.DELETED, ExportState.FAILED)
+    state = OperationState.FAILED if ended else OperationState.RUNNING
+    return _out("export", one.id, OperationKind.EXPORT, one.project_id, state, place, error=error)
 
 
-def _fill(tx: Tx, batch: Batch) -> OperationOut | None:
-    if batch.fill_job is None:
+def _batch(tx: Tx, number: int) -> Batch | None:
+    try:
+        return batches.get(tx, BatchId(number))
+    except NotFound:
+        return None
+
+
+def _fill(tx: Tx, number: int) -> OperationOut | None:
+    batch = _batch(tx, number)
+    if batch is None or batch.fill_job is None:
         return None
     job: Job = jobs.get(tx, batch.fill_job)
     state = OperationState.DONE if batch.filled_at is not None else _OF_JOB[job.state]
@@ -85,13 +103,22 @@ def _fill(tx: Tx, batch: Batch) -> OperationOut | None:
     )
 
 
-def _cancellation(tx: Tx, batch: Batch) -> OperationOut | None:
-    if batch.state not in (BatchState.CANCELLING, BatchState.CANCELLED):
+def _cancellation(tx: Tx, number: int) -> OperationOut | None:
+    batch = _batch(tx, number)
+    if batch is None or batch.state not in (BatchState.CANCELLING, BatchState.CANCELLED):
         return None
     state = OperationState.DONE if batch.state is BatchState.CANCELLED else OperationState.RUNNING
     answered = batches.counts(tx, batch.id).answered
     result = {"answered": answered, "revoked": batch.revoked, "dropped": batch.dropped}
     return _out("cancel", batch.id, OperationKind.CANCELLATION, batch.project_id, state, _place(batch), result=result)
+
+
+_FINDERS: Mapping[str, Callable[[Tx, int], OperationOut | None]] = {
+    "predict": _prediction,
+    "fill": _fill,
+    "cancel": _cancellation,
+    "export": _export,
+}
 
 
 def _place(batch: Batch) -> str:

@@ -14,6 +14,7 @@ class OperationKind(StrEnum):
     PREDICTION = "prediction"
     FILL = "batch_fill"
     CANCELLATION = "batch_cancel"
+    EXPORT = "export"
 
 
 class OperationState(StrEnum):

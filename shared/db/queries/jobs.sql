@@ -63,6 +63,11 @@ UPDATE jobs SET state = 'dead', fence = fence + 1, lease_until = NULL, error = %
 WHERE id = %(id)s AND state IN ('queued', 'running')
 RETURNING *;
 
+-- name: withdraw
+-- Nobody wants what it would find: it can't be requeued, and is no failure that somebody has to see to.
+UPDATE jobs SET state = 'cancelled', fence = fence + 1, lease_until = NULL, finished_at = clock_timestamp()
+WHERE id = %(id)s AND state IN ('queued', 'running', 'dead');
+
 -- name: requeue
 UPDATE jobs SET state = 'queued', attempts = 0, error = NULL, run_after = clock_timestamp(),
     woken_at = clock_timestamp(), finished_at = NULL

@@ -38,6 +38,9 @@ WITH closed AS (
 UPDATE questions SET state = 'withdrawn', ended_at = clock_timestamp()
 WHERE image_id = ANY (%(image_ids)s::bigint[]) AND state IN ('asking', 'disagreed');
 
+-- name: seen_at
+SELECT clock_timestamp() AS now;
+
 -- name: read_at
 SELECT now() AS now;
 
@@ -98,7 +101,7 @@ WHERE l.image_id = %(image_id)s;
 -- name: export
 -- Every image of a project, or those named, with its label, if any, and where the label comes from.
 SELECT i.id, encode(i.sha256, 'hex') AS sha256, i.filename, i.format, i.width, i.height, i.split, i.state,
-       i.shard_id, i.shard_row, c.name AS label, l.source, l.created_at AS labelled_at, u.username AS annotator,
+       i.shard_id, i.shard_row, i.bytes, c.name AS label, l.source, l.created_at AS labelled_at, u.username AS annotator,
        t.strategy, coalesce(r.number, m.number) AS round, l.confidence AS label_confidence,
        CASE WHEN l.question_id IS NOT NULL THEN (
            SELECT json_agg(json_build_array(w.username, s.name) ORDER BY g.id)

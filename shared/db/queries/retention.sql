@@ -67,7 +67,8 @@ WHERE NOT EXISTS (SELECT 1 FROM checkpoints c WHERE c.key = a.key);
 -- Whether nothing is at work on a project's packs, nor about to be.
 SELECT NOT EXISTS (
     SELECT 1 FROM jobs
-    WHERE project_id = %(project_id)s AND state IN ('queued', 'running') AND kind <> 'predict'
+    WHERE project_id = %(project_id)s AND state IN ('queued', 'running')
+      AND kind NOT IN ('predict', 'export')
 ) AS at_rest;
 
 -- name: delete_predictions
