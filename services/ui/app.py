@@ -16,6 +16,7 @@ from services.ui import (
     checkpoints,
     configuration,
     data,
+    exports,
     gallery,
     grid,
     images,
@@ -92,6 +93,7 @@ _PAGES = (
     oidc,
     configuration,
     data,
+    exports,
     assets,
 )
 

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import RedirectResponse, Response, StreamingResponse
 from pydantic import BaseModel, Field
 
+from services.ui import exports
 from services.ui.parts import Parts, PartsOf, ProjectPath
 from services.ui.permits import Exports, Manages, Uploads
 from services.ui.sentences import names_in
@@ -62,6 +63,7 @@ def data_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: M
         brought = imports.page(tx, project.id)
         names = names_in(tx, [], {one.actor for one in brought})
         curve = rounds.curve(tx, project.id)
+        prepared = exports.shown(tx, project.id)
         checkpoints = {point.checkpoint_id: rounds.checkpoint(tx, point.checkpoint_id) for point in curve[-20:]}
     now = parts.standings.get(project.id).overview
     context = {
@@ -73,6 +75,7 @@ def data_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: M
         "labels": now.labels,
         "imports": [(one, names.actor(one.actor), _standing(one)) for one in brought],
         "versions": [(point, checkpoints[point.checkpoint_id]) for point in reversed(curve[-20:])],
+        "exports": prepared,
         "formats": FORMATS,
         "max_file_bytes": parts.settings.max_file_bytes,
         "page": {"project": project.id, "classes": [one.name for one in classes]},

@@ -7,7 +7,7 @@ from datetime import datetime
 from jinja2 import Environment
 from markupsafe import Markup
 
-_KILO, _MEGA = 1024, 1024**2
+_KILO, _MEGA, _GIGA = 1024, 1024**2, 1024**3
 
 
 def install(environment: Environment) -> None:
@@ -26,7 +26,9 @@ def size(value: int) -> str:
     """Bytes for a person."""
     if value < _KILO:
         return f"{value} B"
-    return f"{value / _KILO:.0f} KB" if value < _MEGA else f"{value / _MEGA:.1f} MB"
+    if value < _MEGA:
+        return f"{value / _KILO:.0f} KB"
+    return f"{value / _MEGA:.1f} MB" if value < _GIGA else f"{value / _GIGA:.1f} GB"
 
 
 def moment(at: datetime) -> Markup:

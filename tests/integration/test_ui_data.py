@@ -14,6 +14,7 @@ from shared.db import images, imports, labels
 from shared.db.imports import ImportId
 from shared.domain import Split
 from tests.browser.gallery import digits, hang, open_for_labelling
+from tests.exporting import make
 from tests.integration.api_support import picture
 from tests.integration.ui_support import ELSEWHERE, PAGE, Ui, open_ui, text_of
 from tests.world import World
@@ -153,3 +154,70 @@ def test_strangers_and_other_sites_are_refused(ui: Ui, draft: World) -> None:
     for path in ("upload", "imports", "imports/1/end"):
         assert ui.ann.post(f"/projects/{draft.id}/data/{path}", headers=ELSEWHERE).status_code == 403
     assert counts(ui, draft) == (0, 0)
+
+
+# Exports that are prepared
+
+
+def prepare(ui: Ui, world: World, form: str = "zip") -> Any:
+    return ui.ann.post(f"/projects/{world.id}/data/exports", data={"form": form})
+
+
+def data_page(ui: Ui, world: World) -> str:
+    return text_of(ui.ann.get(f"/projects/{world.id}/data").text)
+
+
+def test_without_an_export_the_page_says_what_one_is(ui: Ui, draft: World) -> None:
+    assert "An export is a frozen version" in data_page(ui, draft)
+
+
+def test_an_export_is_prepared_listed_and_downloaded(ui: Ui) -> None:
+    world = open_for_labelling(hang(ui.system, digits(12), ["x", "y"], initial=4))
+    world.answer(3)
+    asked = prepare(ui, world)
+    assert asked.status_code == 303 and asked.headers["location"].endswith("/data#exports")
+    assert "waits for its turn" in data_page(ui, world)
+    file = f"/projects/{world.id}/data/exports/1/file"
+    assert ui.ann.get(file).status_code == 409
+    make(world)
+    page = data_page(ui, world)
+    assert "12 images, 3 of them labelled" in page and "Prepared for Ann Lee" in page
+    answer = ui.ann.get(file)
+    archive = zipfile.ZipFile(io.BytesIO(answer.content))
+    assert len([name for name in archive.namelist() if name.startswith("x/")]) == 3
+    rest = ui.ann.get(file, headers={"Range": "bytes=100-", "If-Range": answer.headers["etag"]})
+    assert rest.status_code == 206 and rest.content == answer.content[100:]
+    told = [event.kind for event in ui.events(world.id) if event.kind.startswith("export.")]
+    assert told == ["export.downloaded", "export.ready", "export.asked"], "the rest of a download is no other one"
+
+
+def test_an_export_that_is_ready_is_deleted_on_purpose_only(ui: Ui, draft: World) -> None:
+    prepare(ui, draft, "csv")
+    make(draft)
+    place = f"/projects/{draft.id}/data/exports/1"
+    assert ui.ann.post(f"{place}/delete").status_code == 422
+    assert ui.ann.post(f"{place}/delete", data={"confirmed": "1"}).status_code == 303
+    assert ui.ann.get(f"{place}/file").status_code == 404
+    assert "An export is a frozen version" in data_page(ui, draft)
+
+
+def test_one_that_is_not_made_yet_is_given_up_without_a_question(ui: Ui, draft: World) -> None:
+    prepare(ui, draft)
+    assert ui.ann.post(f"/projects/{draft.id}/data/exports/1/delete").status_code == 303
+    assert draft.queued() == []
+
+
+def test_an_export_that_was_not_made_says_why(ui: Ui) -> None:
+    world = open_for_labelling(hang(ui.system, digits(4), ["x", "y"], stored=False, initial=4))
+    world.answer(2)
+    prepare(ui, world)
+    make(world)
+    assert "It was not made: Permanent: something that belongs in the export is lost" in data_page(ui, world)
+
+
+def test_who_does_not_manage_prepares_and_sees_no_export(ui: Ui, draft: World) -> None:
+    assert prepare(ui, draft, "exe").status_code == 422
+    stranger = ui.stranger()
+    assert stranger.post(f"/projects/{draft.id}/data/exports", data={"form": "csv"}).status_code in (303, 401)
+    assert ui.ann.post(f"/projects/{draft.id}/data/exports", headers=ELSEWHERE).status_code == 403
+    assert draft.queued() == []
