@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 
 from shared import telemetry
 from shared.domain import ProjectSettings
@@ -38,7 +39,7 @@ from winnow.target import (
 )
 
 if TYPE_CHECKING:
-    pass
+    from winnow.client import Client
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -208,6 +209,12 @@ def import_(
 def export(
     project: Annotated[str, typer.Argument(help="Name or id of the project.")],
     out: Annotated[Path, typer.Option(help="Folder to write labels.csv and images.zip to.")] = Path(),
+    wait: Annotated[
+        bool,
+        typer.Option(
+            "--wait", help="Have the files prepared first: for large pools, as a download that breaks off goes on."
+        ),
+    ] = False,
     data: DataOption = DEFAULT_DATA,
     url: UrlOption = None,
     key: KeyOption = None,
@@ -218,9 +225,27 @@ def export(
         found = client.project(project)
         for form, name in (("csv", "labels.csv"), ("zip", "images.zip")):
             path = out / f"{found['name']}-{name}".replace("/", "_")
-            with console.status(f"writing {path}"):
-                size = client.export(found["id"], form, path)
+            if wait:
+                size = _prepared(client, found["id"], form, path)
+            else:
+                with console.status(f"writing {path}"):
+                    size = client.export(found["id"], form, path)
             console.print(f"{path}: {size:,} bytes")
+
+
+def _prepared(client: Client, project_id: int, form: str, path: Path) -> int:
+    """Have an export made, wait for it and download it; returns its bytes."""
+    with Progress(console=console) as progress:
+        bar = progress.add_task(f"preparing {path}", total=1.0)
+        asked = client.prepare_export(project_id, form)
+        watch = partial(_advance, progress, bar)
+        ready = client.await_export(project_id, asked["id"], watch=watch)
+        progress.update(bar, description=f"writing {path}")
+        return client.download_export(project_id, ready, path, watch=watch)
+
+
+def _advance(progress: Progress, bar: TaskID, share: float) -> None:
+    progress.update(bar, completed=share)
 
 
 @app.command()

@@ -116,6 +116,9 @@ def browse(bob: Annotator, project: DigitsProject) -> None:
     post(f"{here}/settings/classes", data=named)
     post(f"{here}/settings/guidelines", data={"text": "Digits."})
     post("/system/jobs/retry")
+    post(f"{here}/data/exports", data={"form": "csv"})
+    post(f"{here}/data/exports/1/delete", data={"confirmed": "1"})
+    bob.call("GET", f"{here}/data/exports")
     post("/projects/new", data={"name": "other", "classes": "a\nb"})
     begun = bob.call("POST", f"{here}/data/imports", json={"expected": 1, "split": "holdout"}).json()["import_id"]
     file = {"files": ("odd.png", encoded(Image.new("L", (9, 9), 77), "PNG"), "image/png")}
@@ -163,13 +166,17 @@ def manage(stack: Running, project: DigitsProject, folder: Path) -> None:
         assert client.predict(project.id, [("copy.png", file)], [image["id"]])["failed"] == 0
         for form in ("csv", "zip"):
             client.export(project.id, form, folder / f"export.{form}")
+            asked = client.prepare_export(project.id, form)["id"]
+            ready = client.await_export(project.id, asked, 60)
+            assert client.download_export(project.id, ready, folder / f"prepared.{form}") == ready["bytes"]
+            client.delete_export(project.id, asked)
 
 
 def loop(stack: Running, folder: Path) -> None:
     with receiver() as there:
         _loop(stack, folder, there)
         told = {json.loads(heard.body)["type"] for heard in there.heard}
-    assert {"annotation.submitted", "round.completed", "project.stopped"} <= told
+    assert {"annotation.submitted", "round.completed", "project.stopped", "export.ready"} <= told
 
 
 def _loop(stack: Running, folder: Path, there: Receiver) -> None:

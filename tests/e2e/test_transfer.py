@@ -49,4 +49,7 @@ def test_what_is_imported_comes_out_again(migrated_database_url: str, tmp_path: 
             names = [name for name in archive.namelist() if name.endswith(".png")]
         assert len(names) == 1797
         assert {name.split("/")[0] for name in names} == {str(n) for n in range(10)}
+        winnow(stack, "export", "digits", "--wait", "--out", str(tmp_path / "prepared"))
+        with zipfile.ZipFile(tmp_path / "prepared" / "digits-images.zip") as archive:
+            assert archive.testzip() is None and len(archive.namelist()) == 1799
         assert "0 job(s) queued again" in winnow(stack, "requeue", "digits")

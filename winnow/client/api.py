@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from shared.errors import NotFound, Retryable
-from winnow.client.http import Http, checked
+from shared.errors import Conflict, NotFound, Retryable
+from winnow.client.http import Http, checked, pause_s
 
 WAIT_S = 30.0
 """How long the api is asked to wait for predictions before it answers."""
+Watch = Callable[[float], None]
+"""Is told now and then how far something is, from 0 to 1."""
+
+
+def _unwatched(share: float) -> None:
+    pass
 
 
 class Client(Http):
@@ -155,3 +162,74 @@ class Client(Http):
         except httpx.TransportError as error:
             raise Retryable(f"the export broke off: {error}") from error
         return part.replace(out).stat().st_size
+
+    def prepare_export(self, project_id: int, form: str) -> dict[str, Any]:
+        """Have a ``csv`` or ``zip`` made while nobody waits; the answer has its id."""
+        return dict(self.call("POST", f"/v1/projects/{project_id}/exports", json={"format": form}).json())
+
+    def exports(self, project_id: int) -> Iterator[dict[str, Any]]:
+        """The newest first, deleted ones too."""
+        return self.pages(f"/v1/projects/{project_id}/exports")
+
+    def await_export(
+        self, project_id: int, export_id: int, patience_s: float = 24 * 3600.0, watch: Watch = _unwatched
+    ) -> dict[str, Any]:
+        """The export once it is ready. Raises ``Conflict`` if it failed or was deleted, ``Retryable`` if it isn't ready
+        within ``patience_s`` seconds."""
+        deadline = time.monotonic() + patience_s
+        while True:
+            found = dict(self.call("GET", f"/v1/projects/{project_id}/exports/{export_id}").json())
+            if found["state"] == "ready":
+                return found
+            if found["state"] not in ("queued", "running"):
+                raise Conflict(f"export {export_id} is {found['state']}: {found['error'] or 'nobody can have it'}")
+            if time.monotonic() > deadline:
+                raise Retryable(f"export {export_id} is still being prepared")
+            watch(found["progress"])
+            time.sleep(1.0)
+
+    def download_export(self, project_id: int, export: Mapping[str, Any], out: Path, watch: Watch = _unwatched) -> int:
+        """The file of one that is ready; returns its bytes. A connection that breaks off goes on where it was.
+
+        Nothing is left half done, and what came is compared with the export's digest. Raises ``Retryable`` when it
+        breaks off too often without a byte in between.
+        """
+        part, failures = out.with_name(out.name + ".part"), 0
+        digest, written = hashlib.sha256(), 0
+        try:
+            with part.open("wb") as target:
+                while written < export["bytes"]:
+                    try:
+                        for chunk in self._rest(export, written):
+                            target.write(chunk)
+                            digest.update(chunk)
+                            written += len(chunk)
+                            failures = 0 if chunk else failures
+                            watch(written / export["bytes"])
+                    except (httpx.TransportError, Retryable) as error:
+                        failures += 1
+                        if failures >= self._tries:
+                            raise Retryable(f"the download broke off at byte {written}: {error}") from error
+                        self._sleep(pause_s(failures))
+            if digest.hexdigest() != export["sha256"]:
+                raise Retryable(f"export {export['id']} came damaged: download it again")
+            return part.replace(out).stat().st_size
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+    def delete_export(self, project_id: int, export_id: int) -> None:
+        self.call("DELETE", f"/v1/projects/{project_id}/exports/{export_id}")
+
+    def _rest(self, export: Mapping[str, Any], start: int) -> Iterator[bytes]:
+        """An export's bytes from ``start``."""
+        headers = {"Accept-Encoding": "identity"}
+        if start:
+            headers |= {"Range": f"bytes={start}-", "If-Range": f'"{export["sha256"]}"'}
+        with self._client.stream("GET", export["file"], headers=headers) as response:
+            if not response.is_success:
+                response.read()
+                checked(response)
+            if start and response.status_code != httpx.codes.PARTIAL_CONTENT:
+                raise Conflict(f"export {export['id']} is another one by now")
+            yield from response.iter_bytes()

@@ -90,11 +90,11 @@ class Http:
             except httpx.TransportError as error:
                 if last:
                     raise Retryable(f"{self._client.base_url} can't be reached: {error}") from error
-                self._sleep(_pause_s(attempt))
+                self._sleep(pause_s(attempt))
                 continue
             if last or not _passing(response):
                 return checked(response)
-            self._sleep(max(_pause_s(attempt), _asked_s(response)))
+            self._sleep(max(pause_s(attempt), _asked_s(response)))
         raise AssertionError("the last try returns or raises")
 
     def pages(self, path: str, **params: Any) -> Iterator[dict[str, Any]]:
@@ -119,7 +119,7 @@ def _passing(response: httpx.Response) -> bool:
     return response.status_code in (429, 502, 503, 504)
 
 
-def _pause_s(attempt: int) -> float:
+def pause_s(attempt: int) -> float:
     """Half of it by chance, so that clients that failed together don't come back together."""
     longest: float = min(FIRST_PAUSE_S * 2 ** (attempt - 1), LONGEST_PAUSE_S)
     return longest * random.uniform(0.5, 1.0)
