@@ -33,7 +33,7 @@ def before(tmp_path: Path) -> Path:
         compose_command()
         require_images()
         newest = f"shared/db/migrations/{migrations()[-1].name}"
-        added = git("log", "--diff-filter=A", "--format=%H", "-1", "--", newest)
+        added = git("log", "--first-parent", "-m", "--diff-filter=A", "--format=%H", "-1", "--", newest)  # or merged
         if not added:
             raise Unavailable("the newest migration has not been committed")
         tree = tmp_path / "before"
