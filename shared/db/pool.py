@@ -153,9 +153,10 @@ class Database:
             self._slots.release()
 
     @contextmanager
-    def looking(self) -> Iterator[Tx]:
-        """For reading alone: each statement sees what is committed when it begins, and there is nothing to commit. It
-        saves the round trips of BEGIN and COMMIT, which cost as much as a short statement. Raises as ``transaction``.
+    def one_by_one(self) -> Iterator[Tx]:
+        """For reading, and for statements that need no others: each is a transaction of its own, committed as it ends,
+        and sees what is committed when it begins. It saves the round trips of BEGIN and COMMIT, which cost as much as a
+        short statement. Raises as ``transaction``.
         """
         with self._connection(None) as connection:
             connection.autocommit = True
