@@ -32,6 +32,11 @@ def folded(name: str) -> str:
     return unicodedata.normalize("NFC", name.casefold())
 
 
+def same(one: str, other: str) -> bool:
+    """Whether both names are the same tag's."""
+    return folded(one) == folded(other)
+
+
 def ensure(tx: Tx, project_id: ProjectId, names: Sequence[str]) -> list[Tag]:
     """The project's tags of these names; those that it hadn't are made."""
     once = {folded(name): name for name in reversed(names)}
