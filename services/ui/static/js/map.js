@@ -14,7 +14,7 @@ const SHOWN = 60;
 const page = embedded("page");
 const words = embedded("words");
 const said = (text, values = {}) =>
-  Object.entries(values).reduce((line, [name, value]) => line.replace(`%${name}`, value), text).replace("%%", "%");
+  text.replace(/%([a-z]+)/g, (whole, name) => values[name] ?? whole);
 const percent = (share) => Math.floor(100 * share + 1e-4).toString();
 
 /** The points, how they are coloured, and which of them are chosen. */
