@@ -74,6 +74,8 @@ def test_everything_can_be_done_with_the_keyboard(visit: Visit, world: World) ->
 def test_images_that_are_relabelled_show_it(
     visit: Visit, world: World, picture_of: Callable[[Page, str], Path]
 ) -> None:
+    with world.system.ledger.transaction() as tx:
+        tagging.tag(tx, world.id, [image.id for image in world.images[:14:3]], ["blurry"], "user:1")
     page = open_images(visit(), world)
     for at in (9, 11):
         page.locator("#found input").nth(at).check()
@@ -96,6 +98,8 @@ def test_a_question_comes_before_labels_are_removed(visit: Visit, world: World) 
 def test_the_page_of_an_image_turns_with_the_arrow_keys(
     visit: Visit, world: World, picture_of: Callable[[Page, str], Path]
 ) -> None:
+    with world.system.ledger.transaction() as tx:
+        tagging.tag(tx, world.id, [world.images[1].id], ["blurry", "ask the client"], "user:1")
     page = open_images(visit(), world)
     page.get_by_role("link", name="1.jpeg", exact=True).click()
     expect(page.get_by_role("heading", level=1)).to_have_text("1.jpeg")
