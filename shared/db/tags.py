@@ -61,7 +61,7 @@ def count(tx: Tx, project_id: ProjectId) -> int:
 
 
 def counted(tx: Tx, project_id: ProjectId) -> list[Counted]:
-    """In order of name. It counts every image that has a tag: about 0.1 s for a million."""
+    """In order of name. It counts every image that has a tag: 0.12 s for 500,000, measured once."""
     return [Counted(**row) for row in tx.all(_Q["counted"], {"project_id": project_id})]
 
 

@@ -32,6 +32,12 @@ def open_images(visitor: Visitor, world: World, query: str = "") -> Page:
     return visitor.page
 
 
+def correct_dahlias(world: World) -> None:
+    """What ben took for pagodas without looking."""
+    dahlias = [image.id for image in world.images[1:8:2]]
+    world.system.curation.relabel(world.id, world.user("bea").id, dahlias, world.classes[1].id)
+
+
 def chosen(page: Page) -> int:
     return page.locator("#found input:checked").count()
 
@@ -74,6 +80,7 @@ def test_everything_can_be_done_with_the_keyboard(visit: Visit, world: World) ->
 def test_images_that_are_relabelled_show_it(
     visit: Visit, world: World, picture_of: Callable[[Page, str], Path]
 ) -> None:
+    correct_dahlias(world)
     with world.system.ledger.transaction() as tx:
         tagging.tag(tx, world.id, [image.id for image in world.images[:14:3]], ["blurry"], "user:1")
     page = open_images(visit(), world)
@@ -98,6 +105,7 @@ def test_a_question_comes_before_labels_are_removed(visit: Visit, world: World) 
 def test_the_page_of_an_image_turns_with_the_arrow_keys(
     visit: Visit, world: World, picture_of: Callable[[Page, str], Path]
 ) -> None:
+    correct_dahlias(world)
     with world.system.ledger.transaction() as tx:
         tagging.tag(tx, world.id, [world.images[1].id], ["blurry", "ask the client"], "user:1")
     page = open_images(visit(), world)
