@@ -176,7 +176,7 @@ def test_the_galleries_show_what_the_model_is_least_sure_of_and_a_sample(
     page.wait_for_function("before => document.querySelector('#random img').src !== before", arg=before[0])
     page.locator("#random img").last.scroll_into_view_if_needed()
     unsure.last.evaluate("one => one.scrollIntoView({block: 'end'})")
-    page.wait_for_function("[...document.querySelectorAll('#unsure img')].every((one) => one.naturalWidth > 0)")
+    page.wait_for_function("() => [...document.querySelectorAll('#unsure img')].every((one) => one.naturalWidth > 0)")
     picture_of(page, "overview-confidence.png")
 
 

@@ -87,6 +87,9 @@ def test_images_that_are_relabelled_show_it(
     for at in (9, 11):
         page.locator("#found input").nth(at).check()
     page.get_by_label("Class to give").select_option(label="dahlia")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('#found img')].slice(0, 14).every((i) => i.naturalWidth)"
+    )
     picture_of(page, "images.png")
     page.get_by_role("button", name="Relabel").click()
     expect(page.get_by_role("status").first).to_have_text("2 images were relabelled.")

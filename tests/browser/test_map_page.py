@@ -156,7 +156,7 @@ def test_a_line_around_images_chooses_those_that_are_shown(visit: Visit, world: 
         if page.locator("#tip").is_visible():
             break
     expect(page.locator("#tip")).to_contain_text("The model says")
-    page.wait_for_function("document.querySelector('#tip img').naturalWidth > 0")
+    page.wait_for_function("() => document.querySelector('#tip img').naturalWidth > 0")
     picture_of(page, "map.png")
 
 
