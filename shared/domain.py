@@ -25,6 +25,7 @@ JobId = NewType("JobId", int)
 UserId = NewType("UserId", int)
 ApiKeyId = NewType("ApiKeyId", int)
 FlagId = NewType("FlagId", int)
+TagId = NewType("TagId", int)
 BatchId = NewType("BatchId", int)
 QuestionId = NewType("QuestionId", int)
 

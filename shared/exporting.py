@@ -53,6 +53,7 @@ COLUMNS = (
     "checkpoint",
     "label_confidence",
     "annotations",
+    "tags",
 )
 CHUNK = 1 << 16
 IN_MEMORY = 1 << 20
@@ -266,6 +267,7 @@ def _cells(row: Row, prediction: Row) -> dict[str, Any]:
         "label": _cell(row["label"] or ""),
         "labelled_at": at.isoformat() if at else "",
         "annotations": json.dumps(row["annotations"], ensure_ascii=False) if row["annotations"] else "",
+        "tags": _cell(", ".join(row["tags"] or [])),
     }
 
 

@@ -24,6 +24,7 @@ from services.api.routes import (
     progress,
     projects,
     quality,
+    tags,
     uploads,
     vendors,
     webhooks,
@@ -49,6 +50,7 @@ _TAGS = [
     {"name": "projects", "description": "A question, its possible answers, and how a model learns to give them."},
     {"name": "images", "description": "What is to be labelled, and what the model thinks of it."},
     {"name": "labels", "description": "Labels that are known already."},
+    {"name": "tags", "description": "Words of your own on images, beside classes; the model learns nothing of them."},
     {"name": "guidelines", "description": "What annotators are told, and what they flag for a lead."},
     {"name": "progress", "description": "Rounds, models, work under way, and who did what."},
     {"name": "models", "description": "Look at a model, put one to use, compare two, take one along."},
@@ -107,6 +109,7 @@ def create_app(system: System, settings: ApiSettings) -> FastAPI:
         models,
         predictions,
         quality,
+        tags,
         exports,
         webhooks,
     ):

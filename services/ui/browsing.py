@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from enum import StrEnum
+from dataclasses import replace
 from typing import Annotated
 from urllib.parse import parse_qsl
 
@@ -12,39 +12,27 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
 from services.ui import filtering
+from services.ui.bulk import AT_ONCE, OF_REVIEWERS, Action, do, said
 from services.ui.chronicle import chronicle
 from services.ui.parts import ImagePath, Parts, PartsOf, ProjectPath
 from services.ui.permits import Browses, Reviews
 from services.ui.said import resolved
 from services.ui.sessions import SignedInAs
-from services.ui.words import _, ngettext
+from services.ui.words import _
 from shared import arrays
 from shared.access import Permission, require
 from shared.curation import MAY_NOT_MOVE, MOST, may_move
-from shared.db import browsing, images, labels, projects, rounds
+from shared.db import browsing, gold, images, labels, projects, rounds, tags
 from shared.db.browsing import ALL, ENOUGH, Filter, Standing
-from shared.domain import CheckpointId, Class, ClassId, Image, ImageId, LabelSource, ProjectId, Split, User
+from shared.domain import CheckpointId, Class, ClassId, Image, ImageId, LabelSource, ProjectId, User
 from shared.errors import Invalid, NotFound
 from shared.imaging import FORMATS
 from shared.store.base import scores_prefix
+from shared.tagging import LONGEST, clean
 
 router = APIRouter(include_in_schema=False)
 PAGE = 60
 _BIGGEST_ID = 2**63 - 1
-
-
-class Action(StrEnum):
-    """What may be done to many images at once."""
-
-    RELABEL = "relabel"
-    REMOVE = "remove"
-    ASK = "ask"
-    HOLDOUT = "holdout"
-    POOL = "pool"
-
-
-_OF_REVIEWERS = frozenset({Action.RELABEL, Action.ASK})
-"""The rest is for managers."""
 
 
 @router.get("/projects/{project_id}/images")
@@ -58,6 +46,11 @@ def images_page(request: Request, project_id: ProjectPath, parts: PartsOf, user:
         found = browsing.page(tx, project.id, wanted, after=after, limit=PAGE + 1)
         matching = browsing.count(tx, project.id, wanted)
         annotators = browsing.annotators(tx, project.id)
+        tagged = tags.of_images(tx, [one.id for one in found])
+        known_tags = tags.of_project(tx, project.id)
+    names = [one.name for one in known_tags]
+    if wanted.tag is not None:  # in the case that the project has it in
+        wanted = replace(wanted, tag=next((one for one in names if tags.same(one, wanted.tag)), wanted.tag))
     done = given.get("done", "")
     context = {
         "user": user,
@@ -78,7 +71,10 @@ def images_page(request: Request, project_id: ProjectPath, parts: PartsOf, user:
         "chosen": defaultdict(str, filtering.fields(wanted)),
         "query": filtering.query(wanted),
         "next_query": filtering.query(wanted, after=found[PAGE - 1].id) if len(found) > PAGE else None,
-        "done": said(Action(done), _count(given.get("n", ""))) if done in set(Action) else None,
+        "done": said(Action(done), _count(given.get("n", "")), given.get("named", "")) if done in set(Action) else None,
+        "tagged": tagged,
+        "tags": names,
+        "longest_tag": LONGEST,
         "may_move": may_move(project),
         "may_not_move": MAY_NOT_MOVE,
     }
@@ -96,21 +92,23 @@ def act(
     id: Annotated[list[int] | None, Form()] = None,
     all: Annotated[bool, Form()] = False,
     class_id: Annotated[str, Form()] = "",
+    tag: Annotated[str, Form(max_length=200)] = "",
     query: Annotated[str, Form(max_length=2000)] = "",
     confirmed: Annotated[bool, Form()] = False,
 ) -> Response:
     """Do something to the images chosen, or to all that pass the filter; whatever can't be undone is asked first."""
     project = ProjectId(project_id)
-    if action not in _OF_REVIEWERS:
+    if action not in OF_REVIEWERS:
         require(who, Permission.MANAGE, project)
     wanted = resolved(parts, project, filtering.parse(dict(parse_qsl(query))))
     class_wanted = _class_wanted(class_id) if action is Action.RELABEL else None
+    named = clean(tag) if action in (Action.TAG, Action.UNTAG) else ""
     chosen = _chosen(parts, project, wanted, id or [], all)
-    if not confirmed and (all or action is not Action.RELABEL):
-        return _ask(request, parts, project, user, action, chosen, class_wanted, wanted, all)
-    changed = _do(parts, project, user, action, chosen, class_wanted)
+    if not confirmed and (all or action not in AT_ONCE):
+        return _ask(request, parts, project, user, action, chosen, class_wanted, named, wanted, all)
+    changed = do(parts.system, project, user, action, chosen, class_id=class_wanted, tag=named)
     parts.standings.forget(project)
-    done = filtering.query(wanted, done=action.value, n=changed)
+    done = filtering.query(wanted, done=action.value, n=changed, **({"named": named} if named else {}))
     return RedirectResponse(f"/projects/{project}/images?{done}", 303)
 
 
@@ -126,6 +124,9 @@ def image_page(
         label = labels.of_image(tx, image.id)
         entries = chronicle(tx, image, label, classes)
         before, after = browsing.neighbours(tx, project.id, image.id)
+        tagged = tags.of_images(tx, [image.id]).get(image.id, [])
+        known_tags = tags.of_project(tx, project.id)
+        known = gold.of_image(tx, image.id)
         model = rounds.latest_scored(tx, project.id)
         numbers = {turn.id: turn.number for turn in rounds.history(tx, project.id)} if model else {}
     context: dict[str, object] = {
@@ -138,28 +139,16 @@ def image_page(
         "before": before,
         "after": after,
         "opinion": _opinion(parts, image, model.id, classes) if model else [],
+        "tagged": tagged,
+        "tags": [one.name for one in known_tags if one.name not in tagged],
+        "longest_tag": LONGEST,
+        "known": known,
         "model": model,
         "model_round": numbers.get(model.round_id) if model else None,
         "may_move": may_move(project),
         "may_not_move": MAY_NOT_MOVE,
     }
     return parts.templates.TemplateResponse(request, "image.html", context)
-
-
-def said(action: Action, changed: int) -> str:
-    """What was done, as a sentence."""
-    match action:
-        case Action.RELABEL:
-            text = ngettext("%d image was relabelled.", "%d images were relabelled.", changed)
-        case Action.REMOVE:
-            text = ngettext("The label of %d image was removed.", "The labels of %d images were removed.", changed)
-        case Action.ASK:
-            text = ngettext("%d image will be asked again.", "%d images will be asked again.", changed)
-        case Action.HOLDOUT:
-            text = ngettext("%d image moved to the holdout.", "%d images moved to the holdout.", changed)
-        case Action.POOL:
-            text = ngettext("%d image moved to the pool.", "%d images moved to the pool.", changed)
-    return text % changed
 
 
 def _count(text: str) -> int:
@@ -196,6 +185,7 @@ def _ask(
     action: Action,
     chosen: list[ImageId],
     class_id: ClassId | None,
+    tag: str,
     wanted: Filter,
     all_of_them: bool,
 ) -> Response:
@@ -211,26 +201,11 @@ def _ask(
         "count": len(chosen),
         "class_id": class_id or "",
         "class_name": next((one.name for one in classes if one.id == class_id), ""),
+        "tag": tag,
         "query": filtering.query(wanted),
         "all": all_of_them,
     }
     return parts.templates.TemplateResponse(request, "confirm.html", context)
-
-
-def _do(
-    parts: Parts, project: ProjectId, user: User, action: Action, chosen: list[ImageId], class_id: ClassId | None
-) -> int:
-    curation = parts.system.curation
-    match action:
-        case Action.RELABEL:
-            assert class_id is not None  # read with the action
-            return len(curation.relabel(project, user.id, chosen, class_id))
-        case Action.REMOVE:
-            return len(curation.remove_labels(project, user.id, chosen))
-        case Action.ASK:
-            return len(curation.ask_again(project, user.id, chosen))
-        case Action.HOLDOUT | Action.POOL:
-            return len(curation.move(project, user.id, chosen, Split(action.value)))
 
 
 def _opinion(

@@ -12,6 +12,7 @@ from shared.db.browsing import Filter, Standing
 from shared.domain import ClassId, LabelSource, Split, UserId
 from shared.errors import Invalid
 from shared.imaging import FORMATS
+from shared.tagging import clean
 
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
@@ -31,6 +32,7 @@ def parse(given: Mapping[str, str]) -> Filter:
         surest=_value(given, "to", _share),
         annotator=None if annotator is None else UserId(annotator),
         split=_value(given, "split", _one_of(Split)),
+        tag=_value(given, "tag", clean),
         format=_value(given, "format", _format),
         said=None if said is None else ClassId(said),
         filename=_value(given, "name", lambda text: text[:255]),
@@ -54,6 +56,7 @@ def fields(wanted: Filter) -> dict[str, str]:
         "to": None if wanted.surest is None else f"{100 * wanted.surest:g}",
         "annotator": wanted.annotator,
         "split": wanted.split,
+        "tag": wanted.tag,
         "format": wanted.format,
         "said": wanted.said,
         "name": wanted.filename,

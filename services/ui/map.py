@@ -22,12 +22,13 @@ from services.ui.views import BIGGEST_ID
 from services.ui.words import _
 from shared import arrays, mapping
 from shared.curation import MOST, may_move
-from shared.db import events, maps, projects, rounds
+from shared.db import events, maps, projects, rounds, tags
 from shared.db.maps import Drawn, Labelled
 from shared.domain import Class, ClassId, ImageId, Job, JobState, LabelSource, ProjectId, ProjectState
 from shared.errors import Conflict, NotFound
 from shared.mapping import Points
 from shared.store.base import Store
+from shared.tagging import LONGEST
 
 router = APIRouter(include_in_schema=False)
 SOURCES = tuple(LabelSource)
@@ -85,8 +86,9 @@ def map_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: Re
         drawn = maps.newest_drawn(tx, project.id)
         last = maps.newest(tx, project.id)
         model = rounds.latest_scored(tx, project.id)
-        points = None if drawn is None else _points(parts.system.store, drawn)
+        points = None if drawn is None else points_of(parts.system.store, drawn)
         known = [] if points is None else maps.labels_of(tx, project.id, points["id"].tolist())
+        known_tags = tags.of_project(tx, project.id)
     shown = drawn if points is not None else None
     context = {
         "user": user,
@@ -98,6 +100,8 @@ def map_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: Re
         "older": shown is not None and model is not None and model.id > shown.checkpoint_id,
         "table": [] if points is None else _table(classes, points, known, project.settings.unsure_below),
         "may_ask": not may_move(project),
+        "tags": [one.name for one in known_tags],
+        "longest_tag": LONGEST,
         "page": _for_script(project.id, shown, classes, _drawing(last)),
         "draft": project.state is ProjectState.DRAFT,
     }
@@ -133,7 +137,7 @@ def points(project_id: ProjectPath, parts: PartsOf, user: Reviews) -> Response:
     """The newest map, with the labels that there are now. Raises ``NotFound`` where none was drawn."""
     with parts.system.database.transaction() as tx:
         drawn = maps.newest_drawn(tx, projects.get(tx, ProjectId(project_id)).id)
-        found = None if drawn is None else _points(parts.system.store, drawn)
+        found = None if drawn is None else points_of(parts.system.store, drawn)
         if found is None:
             raise NotFound(_("no map was drawn of this project"))
         body = packed(found, maps.labels_of(tx, ProjectId(project_id), found["id"].tolist()))
@@ -197,7 +201,7 @@ def _rows_of(points: Points, known: Sequence[Labelled]) -> NDArray[np.int64]:
     return rows
 
 
-def _points(store: Store, drawn: Drawn) -> Points | None:
+def points_of(store: Store, drawn: Drawn) -> Points | None:
     """None if retention has just taken it away."""
     try:
         found: Points = arrays.load(store, drawn.key)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Path, Request
+from fastapi import APIRouter, Form, Path, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
+from services.ui import gold
 from services.ui.parts import PartsOf, ProjectPath
 from services.ui.permits import Manages, Watches
 from services.ui.views import BIGGEST_ID
@@ -20,12 +21,20 @@ PersonPath = Annotated[int, Path(alias="user_id", ge=1, le=BIGGEST_ID)]
 
 
 @router.get("/projects/{project_id}/quality")
-def quality_page(request: Request, project_id: ProjectPath, parts: PartsOf, user: Watches) -> Response:
+def quality_page(
+    request: Request,
+    project_id: ProjectPath,
+    parts: PartsOf,
+    user: Watches,
+    after: Annotated[int, Query(ge=0, le=BIGGEST_ID)] = 0,
+) -> Response:
+    """``after``: the image behind which the list of known answers goes on."""
     with parts.system.database.transaction() as tx:
         project = projects.get(tx, ProjectId(project_id))
         found = measure(tx, project.id)
         waiting = adjudication.waiting(tx, project.id)
-    context = {"user": user, "project": project, "found": found, "waiting": waiting}
+        known = gold.shown(tx, project, found.gold_images, after=after)
+    context = {"user": user, "project": project, "found": found, "waiting": waiting, "known": known, "after": after}
     return parts.templates.TemplateResponse(request, "quality.html", context)
 
 

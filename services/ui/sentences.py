@@ -119,6 +119,21 @@ def _corrected(data: Data, names: Names) -> str:
     return text % (f"{count:,}", names.class_(data["class_id"]))
 
 
+def _tagged(data: Data, names: Names) -> str:
+    count = int(data["images"])
+    return ngettext("tagged %s image %s", "tagged %s images %s", count) % (f"{count:,}", _quoted(data["tags"]))
+
+
+def _untagged(data: Data, names: Names) -> str:
+    count = int(data["images"])
+    text = ngettext("took the tag %s off %s image", "took the tag %s off %s images", count)
+    return text % (_quoted(data["tags"]), f"{count:,}")
+
+
+def _quoted(tags: Sequence[str]) -> str:
+    return ", ".join(f"“{tag}”" for tag in tags)
+
+
 def _moved(data: Data, names: Names) -> str:
     count = int(data["images"])
     if data["split"] == "holdout":
@@ -197,6 +212,8 @@ _SENTENCES: Mapping[str, Callable[[Data, Names], str]] = {
     "adjudication.decided": lambda data, names: _("decided where people disagreed about image %s") % _one_image(data),
     "adjudication.revealed": lambda data, names: _("looked at what people said of image %s") % _one_image(data),
     "second_opinions.asked": _images("asked for a second opinion on %s image", "asked for one on %s images"),
+    "images.tagged": _tagged,
+    "images.untagged": _untagged,
     "gold.marked": _images("marked the answer to %s image as known", "marked the answers to %s images as known"),
     "gold.unmarked": _images("took %s image out of what is known", "took %s images out of what is known"),
     "member.distrusted": lambda data, names: (

@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from shared.db import tags
 from shared.db.events import Event
 from shared.db.pool import Row, Tx
 from shared.db.sql import queries
@@ -48,6 +49,8 @@ class Filter:
     annotator: UserId | None = None
     """Has an answer that stands on the image, be it the label or not."""
     split: Split | None = None
+    tag: str | None = None
+    """Its name, whatever its case."""
     format: str | None = None
     filename: str | None = None
     """A part of it, whatever its case."""
@@ -117,7 +120,7 @@ class History:
 
 def page(tx: Tx, project_id: ProjectId, wanted: Filter, *, after: int = 0, limit: int) -> list[Found]:
     """Images with an id above ``after``, in order of id."""
-    rows = tx.all(_Q["page"], _params(project_id, wanted, after, limit))
+    rows = tx.all(_Q["page"], _params(tx, project_id, wanted, after, limit))
     live = tx.all(_Q["asked"], {"ids": [row["id"] for row in rows]})
     skipped = {row["image_id"] for row in live if row["state"] == TaskState.SKIPPED}
     asked = {row["image_id"] for row in live if row["state"] != TaskState.SKIPPED}
@@ -139,14 +142,14 @@ def page(tx: Tx, project_id: ProjectId, wanted: Filter, *, after: int = 0, limit
 def count(tx: Tx, project_id: ProjectId, wanted: Filter, *, enough: int = ENOUGH) -> int:
     """How many there are; stops counting at ``enough`` + 1."""
     found = f"SELECT count(*) AS found FROM ({_Q['page'].rstrip(';')}) AS passing"
-    row = tx.one(found, _params(project_id, wanted, 0, enough + 1))
+    row = tx.one(found, _params(tx, project_id, wanted, 0, enough + 1))
     return int(row["found"]) if row else 0
 
 
 def ids(tx: Tx, project_id: ProjectId, wanted: Filter, *, limit: int) -> list[ImageId]:
     """In order."""
     found = f"SELECT id FROM ({_Q['page'].rstrip(';')}) AS passing ORDER BY id"
-    return [ImageId(row["id"]) for row in tx.all(found, _params(project_id, wanted, 0, limit))]
+    return [ImageId(row["id"]) for row in tx.all(found, _params(tx, project_id, wanted, 0, limit))]
 
 
 def annotators(tx: Tx, project_id: ProjectId) -> list[tuple[UserId, str]]:
@@ -170,7 +173,7 @@ def neighbours(tx: Tx, project_id: ProjectId, image_id: ImageId) -> tuple[ImageI
     return row.get("before"), row.get("after")
 
 
-def _params(project_id: ProjectId, wanted: Filter, after: int, limit: int) -> dict[str, Any]:
+def _params(tx: Tx, project_id: ProjectId, wanted: Filter, after: int, limit: int) -> dict[str, Any]:
     standing = wanted.standing
     of_label = (wanted.class_id, wanted.source, wanted.least_sure, wanted.surest)
     states = _TASK_STATES.get(standing, ()) if standing else ()
@@ -189,12 +192,18 @@ def _params(project_id: ProjectId, wanted: Filter, after: int, limit: int) -> di
         "surest": wanted.surest,
         "annotator": wanted.annotator,
         "split": wanted.split.value if wanted.split else None,
+        "tag_id": None if wanted.tag is None else _tag_id(tx, project_id, wanted.tag),
         "format": wanted.format,
         "shortest": wanted.shortest,
         "longest": wanted.longest,
         "filename": _part(wanted.filename),
         "among": None if wanted.among is None else list(wanted.among),
     }
+
+
+def _tag_id(tx: Tx, project_id: ProjectId, name: str) -> int:
+    """0, which no tag has, for a name that none has."""
+    return next((one.id for one in tags.named(tx, project_id, [name])), 0)
 
 
 def _part(text: str | None) -> str | None:

@@ -22,7 +22,7 @@ TABLES = (
     "projects", "classes", "users", "api_keys", "shards", "images", "rounds", "checkpoints", "questions", "jobs",
     "batches", "tasks", "annotations", "labels", "gold", "events", "class_examples", "passes", "flags", "imports",
     "memberships", "invitations", "batch_leases", "batch_verdicts", "webhook_endpoints", "webhook_secrets",
-    "webhook_messages", "webhook_attempts", "reviews", "exports",
+    "webhook_messages", "webhook_attempts", "reviews", "exports", "tags", "image_tags",
 )  # fmt: skip
 """What is copied, each table after those that it refers to. A table that a snapshot's version had not is left out."""
 LEFT_OUT = ("sessions", "sign_in_failures", "idempotent_requests", "schema_migrations")

@@ -52,6 +52,12 @@ def page(tx: Tx, project_id: ProjectId, *, after: int, limit: int) -> list[Gold]
     return [Gold(**row) for row in rows]
 
 
+def of_image(tx: Tx, image_id: ImageId) -> Gold | None:
+    """None where no answer is known."""
+    row = tx.one(_Q["of_image"], {"image_id": image_id})
+    return Gold(**row) if row else None
+
+
 def count(tx: Tx, project_id: ProjectId) -> int:
     row = tx.one(_Q["count"], {"project_id": project_id})
     return int(row["images"]) if row else 0

@@ -17,6 +17,7 @@ from shared.domain import (
     ShardId,
     ShardState,
     Split,
+    TagId,
 )
 from shared.errors import NotFound
 
@@ -112,9 +113,17 @@ def page(
     limit: int = 100,
     state: ImageState | None = None,
     split: Split | None = None,
+    tag_id: TagId | None = None,
 ) -> list[Image]:
     """Images with an id above ``after``, in order of id."""
-    params = {"project_id": project_id, "after": after, "limit": limit, "state": state, "split": split}
+    params = {
+        "project_id": project_id,
+        "after": after,
+        "limit": limit,
+        "state": state,
+        "split": split,
+        "tag_id": tag_id,
+    }
     return [_image(row) for row in tx.all(_Q["list_images"], params)]
 
 

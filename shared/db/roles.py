@@ -73,6 +73,8 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "batch_verdicts": "SELECT, INSERT, UPDATE",
         "idempotent_requests": "SELECT, INSERT, UPDATE, DELETE",
         "gold": "SELECT, INSERT, UPDATE, DELETE",
+        "tags": "SELECT, INSERT, DELETE",
+        "image_tags": "SELECT, INSERT, DELETE",
         "imports": "SELECT, INSERT, UPDATE",
         "exports": "SELECT, INSERT, UPDATE",
         "api_keys": "SELECT, UPDATE (last_used_at)",
@@ -98,6 +100,8 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "batches": "SELECT, INSERT, UPDATE",
         "batch_verdicts": "SELECT, INSERT, UPDATE",
         "gold": "SELECT, INSERT, UPDATE, DELETE",
+        "tags": "SELECT, INSERT, DELETE",
+        "image_tags": "SELECT, INSERT, DELETE",
         "flags": "SELECT, INSERT, UPDATE",
         # Those who are invited, and vendors; a key is never changed but revoked.
         "users": "SELECT, INSERT, UPDATE (password_hash, is_admin, disabled, oidc_subject)",

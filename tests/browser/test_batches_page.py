@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from shared.db import labels
 from shared.domain import BatchId
@@ -37,7 +37,9 @@ def work(world: World, count: int) -> None:
     world.system.vendors.answer(BatchId(1), given)
 
 
-def test_a_batch_is_ordered_watched_judged_and_cancelled(visit: Visit, world: World) -> None:
+def test_a_batch_is_ordered_watched_judged_and_cancelled(
+    visit: Visit, world: World, picture_of: Callable[[Page, str], Path]
+) -> None:
     visitor = visit()
     page = visitor.page
     page.goto(f"/projects/{world.id}")
@@ -55,6 +57,7 @@ def test_a_batch_is_ordered_watched_judged_and_cancelled(visit: Visit, world: Wo
     page.reload()
     expect(page.get_by_text("0.25 EUR")).to_be_visible()
     expect(page.get_by_text("0.40 in the end")).to_be_visible()
+    picture_of(page, "batch.png")
     page.get_by_role("checkbox", name=re.compile("Reject")).first.check()
     page.get_by_role("button", name="Record these").click()
     expect(page.get_by_role("alert")).to_contain_text("Say why")

@@ -149,10 +149,13 @@ def test_a_cell_of_the_confusion_matrix_opens_its_images(visit: Visit, world: Wo
     choose(page, "Classes")
     expected = confusion(world)[4][9]
     assert expected > 0
-    picture_of(page, "overview-classes.png")
-    page.locator("#matrix").get_by_role(
+    cell = page.locator("#matrix").get_by_role(
         "link", name=f"{expected} images of digit 4 that the model took for digit 9"
-    ).click()
+    )
+    expect(cell).to_be_attached()
+    expect(page.locator("#tiles")).to_contain_text("€25.")
+    picture_of(page, "overview-classes.png")
+    cell.click()
     expect(page.locator("#matching")).to_contain_text(f"{expected} images pass this filter")
     expect(page.locator("#found .shot")).to_have_count(expected)
     expect(page.get_by_label("The model says")).to_have_value(str(world.classes[9].id))
@@ -172,6 +175,8 @@ def test_the_galleries_show_what_the_model_is_least_sure_of_and_a_sample(
     page.get_by_role("button", name="Draw again").click()
     page.wait_for_function("before => document.querySelector('#random img').src !== before", arg=before[0])
     page.locator("#random img").last.scroll_into_view_if_needed()
+    unsure.last.evaluate("one => one.scrollIntoView({block: 'end'})")
+    page.wait_for_function("() => [...document.querySelectorAll('#unsure img')].every((one) => one.naturalWidth > 0)")
     picture_of(page, "overview-confidence.png")
 
 

@@ -146,6 +146,9 @@ def test_a_line_around_images_chooses_those_that_are_shown(visit: Visit, world: 
     circle(page)
     expect(page.locator("#chosen-title")).to_have_text(f"{IMAGES} images chosen")
 
+    page.get_by_role("button", name="Whole map").click()
+    page.get_by_role("button", name="Choose all that the model takes for 4").click()
+    page.evaluate("scrollTo(0, 0)")
     box = page.locator("#points").bounding_box()
     assert box is not None
     for at in range(400):
@@ -153,8 +156,7 @@ def test_a_line_around_images_chooses_those_that_are_shown(visit: Visit, world: 
         if page.locator("#tip").is_visible():
             break
     expect(page.locator("#tip")).to_contain_text("The model says")
-    page.wait_for_function("document.querySelector('#tip img').naturalWidth > 0")
-    page.evaluate("scrollTo(0, 0)")
+    page.wait_for_function("() => document.querySelector('#tip img').naturalWidth > 0")
     picture_of(page, "map.png")
 
 
@@ -315,3 +317,26 @@ def test_fifty_thousand_points_move_while_they_are_dragged(visit: Visit, world: 
     circle(page)
     expect(page.locator("#chosen-title")).to_contain_text("images chosen")
     expect(page.locator("#chosen-note")).to_contain_text("At most 10,000 images")
+
+
+def test_what_is_drawn_around_is_tagged_seen_as_such_and_untagged(visit: Visit, world: World) -> None:
+    page = open_map(visit(), world)
+    page.get_by_role("button", name="Choose all that the model takes for 7").click()
+    expect(page.locator("#chosen-title")).to_contain_text("chosen")
+    count = page.locator("#chosen-title").inner_text().split()[0]
+    page.get_by_label("Tag to put on or take off").fill("odd sevens")
+    page.keyboard.press("Enter")
+    expect(page.locator("#toast")).to_have_text(f"{count} tagged “odd sevens”.")
+    page.get_by_label("Colour").select_option("tag")
+    expect(page.locator("#legend li").first).to_have_text(f"odd sevens{count}")
+    expect(page.locator("#legend li").last).to_have_text(f"no tag{IMAGES - int(count)}")
+    page.get_by_label("Tag to put on or take off").fill("crossed")
+    page.get_by_role("button", name="Tag", exact=True).click()
+    expect(page.locator("#legend li").first).to_have_text(f"several tags{count}")
+    page.get_by_role("button", name="Untag").click()
+    expect(page.locator("#toast")).to_have_text(f"“crossed” taken off {count}.")
+    expect(page.locator("#legend li").first).to_have_text(f"odd sevens{count}")
+    page.get_by_role("button", name="Untag").click()
+    expect(page.locator("#toast")).to_have_text("None of these is tagged “crossed”.")
+    page.goto(f"/projects/{world.id}/images?tag=Odd+Sevens")
+    expect(page.locator("#matching")).to_have_text(f"{count} images pass this filter")

@@ -54,7 +54,9 @@ def look_again_until(page: Page, text: str) -> None:
     wait_for(there, text, 20)
 
 
-def test_a_webhook_is_made_tried_and_mended(visit: Visit, system: System, there: Receiver, delivering: None) -> None:
+def test_a_webhook_is_made_tried_and_mended(
+    visit: Visit, system: System, there: Receiver, delivering: None, picture_of: Callable[[Page, str], Path]
+) -> None:
     build(system, pool=1, name="Garden")
     there.reply = lambda heard: Reply(503, body=b"down for the night")
     page = visit().page
@@ -74,6 +76,7 @@ def test_a_webhook_is_made_tried_and_mended(visit: Visit, system: System, there:
     expect(page.get_by_role("status")).to_contain_text("delivered again")
     page.get_by_role("navigation", name="Where you are").get_by_role("link", name="1").click()
     look_again_until(page, "delivered")
+    picture_of(page, "webhook.png")
     assert len(there.heard) == 2
     Webhook(secret).verify(there.heard[-1].body, dict(there.heard[-1].headers))
 

@@ -186,3 +186,65 @@ def test_nobody_gets_in_without_a_session_and_no_other_site_acts(ui: Ui, world: 
     form = {"action": "remove", "id": [world.images[0].id], "confirmed": "1"}
     assert stranger.post(f"/projects/{world.id}/images/actions", data=form).status_code == 401
     assert ui.ann.post(f"/projects/{world.id}/images/actions", data=form, headers=ELSEWHERE).status_code == 403
+
+
+def test_images_are_tagged_found_by_it_and_untagged(ui: Ui, world: World) -> None:
+    chosen = [image.id for image in world.images[40:43]]
+    status, place = act(ui, world, action="tag", id=chosen, tag=" Low  light ")
+    assert status == 303 and place.endswith("done=tag&n=3&named=Low+light")
+    assert "3 images were tagged: Low light." in text_of(ui.ann.get(place).text)
+    page = ui.ann.get(f"/projects/{world.id}/images?tag=LOW+light").text
+    assert "3 images pass this filter" in text_of(page) and "<option selected>Low light</option>" in page
+    assert page.count('<span class="tag own">Low light</span>') == 3
+    form = {"action": "untag", "all": "1", "tag": "low light", "query": "tag=low+light"}
+    status, page = act(ui, world, **form)
+    assert status == 200 and "Take the tag “low light” off 3 images?" in text_of(page)
+    assert act(ui, world, **form, confirmed="1")[0] == 303
+    assert "No image passes" in ui.ann.get(f"/projects/{world.id}/images?tag=low+light").text
+
+
+def test_an_image_is_tagged_on_its_page_and_its_history_says_so(ui: Ui, world: World) -> None:
+    base = f"/projects/{world.id}/images/{world.images[0].id}"
+    ui.ann.post(f"{base}/tags", data={"tag": "a & b"}, headers=PAGE)
+    page = ui.ann.get(f"{base}/details").text
+    assert f'href="/projects/{world.id}/images?tag=a+%26+b"' in page
+    assert "tagged 1 image “a &amp; b”" in page
+    ui.ann.post(f"{base}/tags/remove", data={"tag": "A & B"}, headers=PAGE)
+    assert "took the tag “a & b” off 1 image" in text_of(ui.ann.get(f"{base}/details").text)
+
+
+@pytest.mark.parametrize("tag", ["", "a,b", "x" * 51])
+def test_a_tag_that_can_t_be_is_refused_in_words(ui: Ui, world: World, tag: str) -> None:
+    refused, page = act(ui, world, action="tag", id=[world.images[0].id], tag=tag)
+    assert refused == 422 and "a tag" in page
+
+
+def test_only_labels_by_people_and_imports_become_known_answers(ui: Ui, world: World) -> None:
+    status, place = act(ui, world, action="gold", id=[image.id for image in world.images])
+    assert status == 303 and place.endswith("done=gold&n=3")
+    assert "The answers to 3 images are known now." in ui.ann.get(place).text
+    assert "3 images" in text_of(ui.ann.get(f"/projects/{world.id}/quality").text)
+    status, place = act(ui, world, action="gold", id=[world.images[-1].id])
+    assert "none of these images has a label" in ui.ann.get(place).text
+
+
+def test_an_image_is_made_gold_on_its_page_with_a_class_of_ones_own(ui: Ui, world: World) -> None:
+    image = world.images[50].id
+    base = f"/projects/{world.id}/images/{image}"
+    ui.ann.post(f"{base}/gold", data={"class_id": world.classes[1].id}, headers=PAGE)
+    assert label(ui, image) == "odd"
+    assert "Not gold any more" in ui.ann.get(f"{base}/details").text
+    sent = ui.ann.post(f"{base}/gold/remove", data={"back": "quality"}, headers=PAGE)
+    assert (sent.status_code, sent.headers["location"]) == (303, f"/projects/{world.id}/quality#known")
+    page = text_of(ui.ann.get(f"{base}/details").text)
+    assert "Use as gold" in page and "took 1 image out of what is known" in page
+    assert label(ui, image) == "odd"
+
+
+def test_a_class_of_another_project_is_no_known_answer(ui: Ui, world: World) -> None:
+    other = hang(ui.system, digits(3), ["x", "y"], name="other")
+    base = f"/projects/{world.id}/images/{world.images[0].id}"
+    assert ui.ann.post(f"{base}/gold", data={"class_id": other.classes[0].id}).status_code == 422
+    theirs = f"/projects/{world.id}/images/{other.images[0].id}"
+    assert ui.ann.post(f"{theirs}/gold", data={"class_id": world.classes[0].id}).status_code == 404
+    assert ui.ann.post(f"{theirs}/tags", data={"tag": "mine"}).status_code == 404

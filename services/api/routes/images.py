@@ -22,14 +22,16 @@ from services.api.parts import (
 from services.api.predictions import Pending, predict
 from services.api.problems import errors
 from services.api.schemas.images import ImageDetail, ImageOut, ImagePage, PendingOut, PredictionOut
-from shared.db import images, labels, projects
+from shared.db import images, labels, projects, tags
 from shared.domain import Image, ImageId, ImageState, ProjectId, Split
 from shared.intake.ingest import CONTENT_TYPES
 from shared.store.base import Store, image_key, view_key
+from shared.tagging import clean
 
 router = APIRouter(prefix="/v1/projects/{project_id}/images", tags=["images"])
 StateQuery = Annotated[ImageState | None, Query(description="Only images in this state.")]
 SplitFilter = Annotated[Split | None, Query(description="Only images of this split.")]
+TagFilter = Annotated[str | None, Query(max_length=200, description="Only images with this tag, whatever its case.")]
 RenditionQuery = Annotated[
     Literal["original", "browser"],
     Query(description="`browser`: a form that every browser shows, where the original isn't one."),
@@ -45,6 +47,7 @@ def list_images(
     system: SystemPart,
     state: StateQuery = None,
     split: SplitFilter = None,
+    tag: TagFilter = None,
     cursor: CursorQuery = None,
     limit: LimitQuery = 100,
 ) -> ImagePage:
@@ -52,9 +55,15 @@ def list_images(
     after = decode_cursor(cursor) or 0
     with system.database.transaction() as tx:
         project = projects.get(tx, ProjectId(project_id))
-        found = images.page(tx, project.id, after=after, limit=limit + 1, state=state, split=split)
+        known = [] if tag is None else tags.named(tx, project.id, [clean(tag)])
+        if tag is not None and not known:
+            return ImagePage(items=[], next_cursor=None)
+        tag_id = known[0].id if known else None
+        found = images.page(tx, project.id, after=after, limit=limit + 1, state=state, split=split, tag_id=tag_id)
+        tagged = tags.of_images(tx, [image.id for image in found[:limit]])
     more = encode_cursor(found[limit - 1].id) if len(found) > limit else None
-    return ImagePage(items=[ImageOut.of(image) for image in found[:limit]], next_cursor=more)
+    items = [ImageOut.tagged(image, tagged.get(image.id, [])) for image in found[:limit]]
+    return ImagePage(items=items, next_cursor=more)
 
 
 @router.get("/{image_id}", summary="Look at an image", responses=errors(404))
@@ -62,7 +71,8 @@ def get_image(project_id: ProjectPath, image_id: ImagePath, caller: Browser, sys
     """What is known of it, with its label if it has one."""
     with system.database.transaction() as tx:
         image = images.get(tx, ProjectId(project_id), ImageId(image_id))
-        return ImageDetail.whole(image, labels.of_image(tx, image.id))
+        tagged = tags.of_images(tx, [image.id])
+        return ImageDetail.whole(image, tagged.get(image.id, []), labels.of_image(tx, image.id))
 
 
 _FILE: dict[int | str, dict[str, Any]] = {

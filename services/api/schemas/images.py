@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 
 from pydantic import Field
@@ -55,6 +56,11 @@ class ImageOut(Out):
     split: Split
     error: str | None = Field(description="Why the image is unreadable.")
     created_at: datetime
+    tags: list[str] = Field(description="In order of name.")
+
+    @classmethod
+    def tagged(cls, image: Image, tags: Sequence[str]) -> ImageOut:
+        return cls.model_validate({**asdict(image), "tags": list(tags)})
 
 
 class LabelOut(Out):
@@ -67,8 +73,8 @@ class ImageDetail(ImageOut):
     label: LabelOut | None
 
     @classmethod
-    def whole(cls, image: Image, label: ImageLabel | None) -> ImageDetail:
-        return cls(**dict(ImageOut.of(image)), label=label and LabelOut.of(label))
+    def whole(cls, image: Image, tags: Sequence[str], label: ImageLabel | None) -> ImageDetail:
+        return cls(**dict(ImageOut.tagged(image, tags)), label=label and LabelOut.of(label))
 
 
 class ImagePage(Out):

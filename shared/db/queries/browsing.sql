@@ -15,7 +15,9 @@ LEFT JOIN (
     WHERE project_id = %(project_id)s AND state = ANY (%(task_states)s::text[]) AND image_id > %(after)s
       AND kind NOT IN ('audit', 'gold') -- that the model's label is being checked, or people are, nobody is told
 ) AS t ON t.image_id = i.id
+LEFT JOIN image_tags g ON g.image_id = i.id AND g.tag_id = %(tag_id)s::bigint AND g.image_id > %(after)s
 WHERE i.project_id = %(project_id)s AND i.id > %(after)s
+  AND (%(tag_id)s::bigint IS NULL OR g.image_id IS NOT NULL)
   AND (NOT %(by_label)s::boolean OR (l.project_id = %(project_id)s AND l.image_id > %(after)s))
   AND (NOT %(unlabelled)s::boolean OR l.image_id IS NULL)
   AND (NOT %(by_task)s::boolean OR t.image_id IS NOT NULL)

@@ -20,11 +20,13 @@ SELECT * FROM images WHERE project_id = %(project_id)s AND id = ANY (%(ids)s::bi
 SELECT * FROM images WHERE project_id = %(project_id)s AND id = %(id)s;
 
 -- name: list_images
-SELECT * FROM images
-WHERE project_id = %(project_id)s AND id > %(after)s
-  AND (%(state)s::text IS NULL OR state = %(state)s::text)
-  AND (%(split)s::text IS NULL OR split = %(split)s::text)
-ORDER BY id LIMIT %(limit)s;
+SELECT i.* FROM images i
+LEFT JOIN image_tags g ON g.image_id = i.id AND g.tag_id = %(tag_id)s::bigint AND g.image_id > %(after)s
+WHERE i.project_id = %(project_id)s AND i.id > %(after)s
+  AND (%(tag_id)s::bigint IS NULL OR g.image_id IS NOT NULL)
+  AND (%(state)s::text IS NULL OR i.state = %(state)s::text)
+  AND (%(split)s::text IS NULL OR i.split = %(split)s::text)
+ORDER BY i.id LIMIT %(limit)s;
 
 -- name: count_images
 SELECT count(*) AS total,

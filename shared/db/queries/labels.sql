@@ -107,7 +107,9 @@ SELECT i.id, encode(i.sha256, 'hex') AS sha256, i.filename, i.format, i.width, i
            SELECT json_agg(json_build_array(w.username, s.name) ORDER BY g.id)
            FROM annotations g JOIN users w ON w.id = g.user_id JOIN classes s ON s.id = g.class_id
            WHERE g.image_id = i.id AND g.undone_at IS NULL AND (g.question_id = l.question_id OR g.id = l.annotation_id)
-       ) WHEN a.id IS NOT NULL THEN json_build_array(json_build_array(u.username, c.name)) END AS annotations
+       ) WHEN a.id IS NOT NULL THEN json_build_array(json_build_array(u.username, c.name)) END AS annotations,
+       (SELECT array_agg(x.name ORDER BY x.folded) FROM image_tags y JOIN tags x ON x.id = y.tag_id
+        WHERE y.image_id = i.id) AS tags
 FROM images i
 LEFT JOIN labels l ON l.image_id = i.id
 LEFT JOIN classes c ON c.id = l.class_id

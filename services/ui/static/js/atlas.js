@@ -54,6 +54,21 @@ const BY = {
     groups: [...page.sources.map((one, at) => ({ name: words[one], colour: colours.kinds[at] })), { name: words.none, colour: colours.none }],
     none: page.sources.length,
   }),
+  tag: (points, page, words, colours) => {
+    const several = page.tags.length;
+    const given = new Map();
+    page.tags.forEach((tag, place) => {
+      for (const id of tag.image_ids) given.set(id, given.has(id) ? several : place);
+    });
+    return {
+      of: Uint16Array.from(points.ids, (id) => given.get(id) ?? several + 1),
+      groups: [
+        ...page.tags.map((one) => ({ name: one.name, colour: bytes(one.colour) })),
+        { name: words.several, colour: colours.other }, { name: words.no_tag, colour: colours.none },
+      ],
+      none: several + 1,
+    };
+  },
   round: (points, page, words, colours) => {
     const given = [...new Set(points.rounds)].filter((one) => one !== NONE).sort((a, b) => a - b);
     const place = new Map(given.map((one, at) => [one, at]));

@@ -46,6 +46,12 @@ function move(event, at) {
 }
 
 if (boxes.length) {
+  // Enter in the field of tags means the button beside it, not the first of the form.
+  byId("bulk").querySelector("[name=tag]").addEventListener("keydown", (event) => {
+    if (event.key !== "Enter") return;
+    event.preventDefault();
+    byId("put-tag").click();
+  });
   boxes.forEach((box, at) => {
     box.addEventListener("click", (event) => {
       if (event.shiftKey && last >= 0) choose(box.checked, last, at);

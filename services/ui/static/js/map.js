@@ -14,7 +14,7 @@ const SHOWN = 60;
 const page = embedded("page");
 const words = embedded("words");
 const said = (text, values = {}) =>
-  Object.entries(values).reduce((line, [name, value]) => line.replace(`%${name}`, value), text).replace("%%", "%");
+  text.replace(/%([a-z]+)/g, (whole, name) => values[name] ?? whole);
 const percent = (share) => Math.floor(100 * share + 1e-4).toString();
 
 /** The points, how they are coloured, and which of them are chosen. */
@@ -237,7 +237,7 @@ function drawChosen(map, shown = SHOWN) {
   show(byId("more"), more > 0);
   byId("more").textContent = said(words.more, { n: more });
   byId("more").onclick = () => drawChosen(map, shown + SHOWN);
-  for (const id of ["label", "ask"]) {
+  for (const id of ["label", "ask", "put-tag", "take-tag"]) {
     byId(id).dataset.fixed ??= String(byId(id).disabled);
     byId(id).disabled = byId(id).dataset.fixed === "true" || count > page.most;
   }
@@ -275,6 +275,11 @@ function relabelled(map, changed, column, source) {
     map.points.sources[at] = source;
     map.points.rounds[at] = NONE;
   }
+  regrouped(map);
+}
+
+/** Colour anew; what was hidden stays so. */
+function regrouped(map) {
   const hidden = map.made.groups.filter((group) => !group.on).map((group) => group.name);
   map.group(byId("mode").value);
   map.made.groups.forEach((group) => (group.on = !hidden.includes(group.name)));
@@ -306,8 +311,44 @@ async function ask(map) {
   toast(said(words.asked_done, { n: changed.length.toLocaleString() }));
 }
 
+/** Put a tag on the chosen, or take it off them. */
+async function retag(map, action) {
+  const name = byId("tag").value.trim();
+  if (!name) return byId("tag").focus();
+  const changed = await done(map, action, { tag: name });
+  if (!changed) return undefined;
+  if (action === "tag" && ![...byId("tags").options].some((one) => one.value === name)) {
+    byId("tags").append(make("option", { value: name }));
+  }
+  if (byId("mode").value === "tag" && (await tagsAnew())) regrouped(map);
+  const text = changed.length ? words[`${action}ged_done`] : words[`${action}ged_none`];
+  return toast(said(text, { n: changed.length.toLocaleString(), name }));
+}
+
+/** Whether the tags could be fetched, as they are now. */
+async function tagsAnew() {
+  try {
+    const answer = await get(`/v1/projects/${page.project}/map/tags`);
+    if (!answer.ok) throw new Error(answer.data.detail ?? answer.status);
+    page.tags = answer.data;
+    return true;
+  } catch (error) {
+    toast(error instanceof Unreachable ? words.unreachable : said(words.failed, { why: error.message }));
+    return false;
+  }
+}
+
+/** Tags are fetched only when somebody wants to see them. */
+async function colourBy(map, mode) {
+  if (mode === "tag" && !(await tagsAnew())) byId("mode").value = "label";
+  map.group(byId("mode").value);
+}
+
 function listen(map) {
-  byId("mode").addEventListener("change", () => map.group(byId("mode").value));
+  byId("mode").addEventListener("change", () => colourBy(map, byId("mode").value));
+  byId("put-tag").addEventListener("click", () => retag(map, "tag"));
+  byId("take-tag").addEventListener("click", () => retag(map, "untag"));
+  byId("tag").addEventListener("keydown", (event) => event.key === "Enter" && retag(map, "tag"));
   byId("lasso").addEventListener("click", () => toggleLasso(map));
   byId("frame").addEventListener("click", () => toggleFrame(map));
   const look = { closer: () => map.view.closer(1.5), further: () => map.view.closer(1 / 1.5), whole: () => map.view.whole() };
