@@ -107,6 +107,8 @@ class Judged:
     gold: bool
     standing: bool
     verdict: str | None
+    priority: float
+    """Of the task that it answers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,7 +240,8 @@ def release_open(tx: Tx, project_id: ProjectId, image_ids: Sequence[ImageId]) ->
 
 
 def revoke(tx: Tx, batch_id: BatchId, limit: int) -> tuple[int, list[QuestionId]]:
-    """Take up to ``limit`` live tasks away, whoever holds them, and count them.
+    """Take up to ``limit`` live tasks away, whoever holds them, and count them; the project itself goes on with
+    copies of what was answered in part.
 
     Returns how many there were, and the questions that some of them were copies of.
     """
