@@ -252,5 +252,27 @@ JOIN users u ON u.id = a.user_id
 LEFT JOIN batch_verdicts v ON v.annotation_id = a.id
 GROUP BY u.id ORDER BY u.id;
 
+-- name: speeds
+-- How long a vendor's people took in a project, by person, and all of them together: the row without a user.
+SELECT u.id AS user_id, CASE WHEN u.kind = 'annotator' THEN u.external_id END AS annotator,
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY a.duration_ms::float8)
+           FILTER (WHERE a.duration_ms > 0 AND a.undone_at IS NULL) / 1000 AS median_s
+FROM batches b
+JOIN tasks t ON t.batch_id = b.id
+JOIN annotations a ON a.task_id = t.id
+JOIN users u ON u.id = a.user_id
+WHERE b.project_id = %(project_id)s AND b.vendor_id = %(vendor_id)s
+GROUP BY GROUPING SETS ((u.id, u.kind, u.external_id), ()) ORDER BY u.id;
+
+-- name: vendors_of
+-- Those that have, or had, batches in a project: not counting drafts.
+SELECT DISTINCT u.id, u.display_name FROM batches b JOIN users u ON u.id = b.vendor_id
+WHERE b.project_id = %(project_id)s AND b.state <> 'draft' ORDER BY u.display_name, u.id;
+
+-- name: places_of_vendors
+-- The projects in which vendors have, or had, batches.
+SELECT DISTINCT b.vendor_id, p.id, p.name FROM batches b JOIN projects p ON p.id = b.project_id
+WHERE b.state <> 'draft' ORDER BY b.vendor_id, p.id;
+
 -- name: add_annotator
 SELECT add_annotator(%(vendor_id)s, %(external_id)s) AS id;
