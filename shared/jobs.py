@@ -43,6 +43,12 @@ class Ledger:
         with self._database.transaction() as tx:
             yield tx
 
+    @contextmanager
+    def one_by_one(self) -> Iterator[Tx]:
+        """See ``Database.one_by_one``."""
+        with self._database.one_by_one() as tx:
+            yield tx
+
     def enqueue(self, tx: Tx, new: NewJob) -> Job | None:
         """Ask for work within ``tx``; its wake-up goes out after the commit. None if it was asked for before.
 

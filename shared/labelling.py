@@ -89,7 +89,7 @@ class Labelling:
 
         ``only_queries`` leaves the holdout's out, ``without`` those named.
         """
-        with self._ledger.transaction() as tx:
+        with self._ledger.one_by_one() as tx:
             lease_s = projects.get(tx, project_id).settings.lease_seconds
             leased = tasks.lease(
                 tx, project_id, user_id, count=count, lease_s=lease_s, only_queries=only_queries, without=without
@@ -292,8 +292,6 @@ class Labelling:
 
 def _record(tx: Tx, project_id: ProjectId, user_id: UserId, given: Given) -> tuple[Submitted, Task | None]:
     """One answer within ``tx``, and the task that it ended; none if it was recorded before. Raises as ``submit``."""
-    if not projects.has_class(tx, project_id, given.class_id):
-        raise Invalid(f"class {given.class_id} is not one of this project's")
     task = tasks.finish(tx, project_id, user_id, given.lease)
     if task is None:
         before = _replay(tx, project_id, user_id, given.lease, given.class_id, given.key)

@@ -99,7 +99,7 @@ def _unsure(parts: Parts, project: ProjectId, model: Checkpoint, turn: int | Non
     for shard, order, confidences in least_sure(store, project, model.id, drawn, most_bytes=_MOST_BYTES):
         looked_at, looked_into = looked_at + len(order), looked_into + 1
         rows = order[:_FROM_EACH].tolist()
-        with database.looking() as tx:
+        with database.one_by_one() as tx:
             open_ones = insight.unanswered(tx, shard, rows)
         sure = zip(rows, confidences, strict=False)
         best += [(float(one), open_ones[row]) for row, one in sure if row in open_ones]
@@ -130,7 +130,7 @@ def _of_these(
 
 
 def _columns(parts: Parts, project: ProjectId) -> list[int]:
-    with parts.system.database.looking() as tx:
+    with parts.system.database.one_by_one() as tx:
         return [one.id for one in projects.classes(tx, project)]
 
 

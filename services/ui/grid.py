@@ -119,7 +119,7 @@ def take_page(project_id: ProjectPath, wish: PageWish, parts: PartsOf, user: Lab
         if (s := thought.get(t.image_id))
     }
     standing = parts.standings.get(project)
-    with system.database.looking() as tx:
+    with system.database.one_by_one() as tx:
         tasks = task_views(tx, project, leased)
         progress = my_progress(tx, standing, user)
     return Page(

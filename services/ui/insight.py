@@ -102,7 +102,7 @@ def figures(project_id: ProjectPath, parts: PartsOf, user: Watches) -> Figures:
 def _find(parts: Parts, project_id: ProjectId) -> Figures:
     standing = parts.standings.get(project_id)
     now = standing.overview
-    with parts.system.database.looking() as tx:
+    with parts.system.database.one_by_one() as tx:
         grown = insight.growth(tx, project_id, steps=STEPS)
         answers, pace = insight.answers(tx, project_id), insight.pace(tx, project_id)
         scored = {one.id for one in insight.models(tx, project_id) if one.scored}

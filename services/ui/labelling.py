@@ -103,7 +103,7 @@ def _lease(parts: Parts, project: ProjectId, user: User, who: Principal, count: 
     paused = who.paused(project)
     leased = [] if paused else parts.system.labelling.lease(project, user.id, count=count)
     standing = parts.standings.get(project)
-    with parts.system.database.looking() as tx:
+    with parts.system.database.one_by_one() as tx:
         return Leased(
             tasks=task_views(tx, project, leased),
             waiting=None if leased else paused_because(paused) if paused else wait_for_image(standing),

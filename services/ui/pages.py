@@ -34,7 +34,7 @@ def project_page(request: Request, project_id: ProjectPath, parts: PartsOf, user
     if not permits(who, Permission.WATCH, ProjectId(project_id)):
         return RedirectResponse(f"/projects/{project_id}/label", 303)
     state = project_state(parts.standings.get(ProjectId(project_id)))
-    with parts.system.database.looking() as tx:
+    with parts.system.database.one_by_one() as tx:
         open_flags = flags.count_open(tx, ProjectId(project_id))
     context = {"user": user, "state": state, "open_flags": open_flags, "state_json": state.model_dump(mode="json")}
     return parts.templates.TemplateResponse(request, "project.html", context)

@@ -40,7 +40,7 @@ def signed_in_as(request: Request, parts: PartsOf) -> Principal:
     disabled meanwhile."""
     token = session_token(request, parts.settings)
     if token:
-        with parts.system.database.looking() as tx:
+        with parts.system.database.one_by_one() as tx:
             found = sessions.find(tx, digest(token), idle_minutes=parts.settings.idle_minutes)
         if found is not None:
             if found.touch:

@@ -31,7 +31,7 @@ from shared.domain import (
     TaskState,
     UserId,
 )
-from shared.errors import NotFound
+from shared.errors import Invalid, NotFound
 
 _Q = queries("tasks")
 RESERVED_S = 3600.0
@@ -289,7 +289,8 @@ def add_annotation(
     duration_ms: int | None,
     external_id: str | None = None,
 ) -> Annotation:
-    """Raises ``Conflict`` if the task has a standing answer or the key was used before."""
+    """Raises ``Conflict`` if the task has a standing answer or the key was used before, ``Invalid`` for a class of
+    another project."""
     row = tx.one(
         _Q["insert_annotation"],
         {
@@ -306,7 +307,8 @@ def add_annotation(
             "question_id": task.question_id,
         },
     )
-    assert row is not None  # INSERT ... RETURNING
+    if row is None:
+        raise Invalid(f"class {class_id} is not one of this project's")
     return _annotation(row)
 
 

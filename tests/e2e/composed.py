@@ -75,6 +75,8 @@ class Composed:
 
     def become(self, source: Path, version: str) -> None:
         """Another version's code and files, with the settings, secrets and data that are there."""
+        for name in set(BUILT_FROM) - {"deploy"}:  # there lie the secrets
+            shutil.rmtree(self.folder / name)
         self._copy(source)
         self._env["WINNOW_VERSION"] = version
 

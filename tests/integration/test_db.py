@@ -141,7 +141,7 @@ def test_a_connection_that_breaks_in_the_middle_is_retryable_and_frees_its_place
 
 def test_looking_leaves_no_transaction_open_and_the_connection_fit_for_the_next(migrated_database_url: str) -> None:
     database, other = pool(migrated_database_url, size=1), pool(migrated_database_url, size=1)
-    with database.looking() as tx:
+    with database.one_by_one() as tx:
         assert tx.one("SELECT count(*) AS n FROM events") == {"n": 0}
         with other.transaction() as writing:
             writing.run("INSERT INTO events (actor, kind) VALUES ('a', 'b')")
@@ -149,9 +149,9 @@ def test_looking_leaves_no_transaction_open_and_the_connection_fit_for_the_next(
     with pytest.raises(ZeroDivisionError), database.transaction() as tx:
         tx.run("INSERT INTO events (actor, kind) VALUES ('a', 'b')")
         raise ZeroDivisionError
-    with database.looking() as tx:
+    with database.one_by_one() as tx:
         assert tx.one("SELECT count(*) AS n FROM events") == {"n": 1}, "transactions are transactions again"
-    with pytest.raises(WinnowError), database.looking() as tx:
+    with pytest.raises(WinnowError), database.one_by_one() as tx:
         tx.one("SELECT no_such_column FROM events")
     database.close()
     other.close()

@@ -187,10 +187,12 @@ WHERE id = %(id)s AND state = 'done' AND holder = %(user_id)s
 RETURNING *;
 
 -- name: insert_annotation
+-- No row for a class of another project.
 INSERT INTO annotations (task_id, image_id, project_id, user_id, class_id, idempotency_key, fence, duration_ms,
                          suggested, question_id, external_id)
-VALUES (%(task_id)s, %(image_id)s, %(project_id)s, %(user_id)s, %(class_id)s, %(key)s, %(fence)s, %(duration_ms)s,
-        %(suggested)s, %(question_id)s, %(external_id)s)
+SELECT %(task_id)s, %(image_id)s, %(project_id)s, %(user_id)s, c.id, %(key)s, %(fence)s, %(duration_ms)s::int,
+       %(suggested)s::bigint, %(question_id)s::bigint, %(external_id)s::text
+FROM classes c WHERE c.id = %(class_id)s AND c.project_id = %(project_id)s
 RETURNING *;
 
 -- name: annotation_by_key
