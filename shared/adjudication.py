@@ -16,10 +16,13 @@ from shared.db.labels import ImageLabel
 from shared.db.pool import Tx
 from shared.db.questions import Known, Question
 from shared.domain import ClassId, ImageId, ProjectId, ProjectState, QuestionId, QuestionState, UserId
-from shared.errors import Conflict, Invalid
+from shared.errors import Conflict, Invalid, Retryable
 from shared.jobs import Ledger
 from shared.labelling import Submitted
+from shared.rounds import Rounds
+from shared.telemetry import logger
 
+log = logger(__name__)
 MOST = 1000
 _NEWEST = 2**62
 
@@ -35,8 +38,9 @@ class Revealed:
 class Adjudication:
     """Thread-safe. Every method raises ``NotFound`` for what isn't the project's."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, rounds: Rounds) -> None:
         self._ledger = ledger
+        self._rounds = rounds
 
     def queue(
         self, project_id: ProjectId, user_id: UserId, *, after: int = 0, limit: int
@@ -96,7 +100,17 @@ class Adjudication:
             )
             data = {"question": question_id, "annotation": annotation.id, "class_id": class_id, "image_ids": [image_id]}
             events.record(tx, project_id, f"user:{user_id}", "adjudication.decided", data)
+            audit = questions.is_audit(tx, question_id)
+        if audit:
+            self._judge(project_id)
         return Submitted(annotation=annotation, replayed=False)
+
+    def _judge(self, project_id: ProjectId) -> None:
+        """What the decision says of the model's labels. It is committed: if this fails, the next scoring does it."""
+        try:
+            self._rounds.audited(project_id)
+        except (Retryable, Conflict) as error:
+            log.warning("autolabel.judge_failed", project_id=project_id, error=str(error))
 
     def ask_second_opinions(
         self, project_id: ProjectId, user_id: UserId, image_ids: Sequence[ImageId]

@@ -92,13 +92,14 @@ def random_share(tx: Tx, project: Project, count: int) -> int:
 
 
 def owed(tx: Tx, project: Project) -> int:
-    """How many audits to ask for now."""
+    """How many audits to ask for now, each of as many people as any question."""
     settings, given = project.settings, model_labels.count(tx, project.id)
     if not given:
         return 0
     room = None
     if settings.label_budget is not None:
         room = max(0, settings.label_budget - labels.counts(tx, project.id).answers - tasks.count_kept(tx, project.id))
+        room //= settings.overlap
     asked = model_labels.audits(tx, project.id, after=_after(project)).asked
     return autolabel.audits_wanted(given, asked, settings.auto_label_audit, settings.batch_size, room)
 
@@ -106,7 +107,9 @@ def owed(tx: Tx, project: Project) -> int:
 def ask(tx: Tx, project: Project, current: Round, count: int, spread: float) -> int:
     """Open ``count`` audits among the round's first ``spread`` tasks; returns how many were opened."""
     seed = project.settings.seed * 100_003 + current.number
-    opened = model_labels.ask(tx, project.id, current.id, count=count, spread=spread, seed=seed)
+    opened = model_labels.ask(
+        tx, project.id, current.id, count=count, spread=spread, seed=seed, asked_of=project.settings.asked_of
+    )
     log.info("autolabel.audited", project_id=project.id, round=current.number, opened=opened)
     return opened
 

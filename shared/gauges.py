@@ -16,7 +16,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from shared.db import gauges as rows
-from shared.db.gauges import Reading
+from shared.db.gauges import Reading, WebhookGauges
 from shared.db.pool import Database
 from shared.domain import JobKind, JobState, TaskState
 from shared.errors import WinnowError
@@ -71,6 +71,7 @@ def database_metrics(reading: Reading | None) -> Iterator[Metric]:
         return
     yield from _jobs(reading)
     yield from _projects(reading)
+    yield from _webhooks(reading.webhooks)
     schema = GaugeMetricFamily("winnow_database_schema", "The newest migration that the database has.")
     schema.add_metric([], reading.schema)
     yield schema
@@ -118,3 +119,20 @@ def _projects(reading: Reading) -> Iterator[Metric]:
         if project.accuracy is not None:
             accuracy.add_metric([name], project.accuracy)
     yield from (info, running, tasks, number, known, accuracy)
+
+
+def _webhooks(told: WebhookGauges) -> Iterator[Metric]:
+    endpoints = GaugeMetricFamily("winnow_webhook_endpoints", "Webhooks, by how they do.", labels=["state"])
+    for state in ("working", "failing", "disabled"):
+        endpoints.add_metric([state], getattr(told, state))
+    yield endpoints
+    failing = GaugeMetricFamily(
+        "winnow_webhook_failing_seconds", "How long the webhook that has failed longest did nothing else; 0 if none."
+    )
+    failing.add_metric([], told.failing_s)
+    yield failing
+    oldest = GaugeMetricFamily(
+        "winnow_webhook_oldest_due_seconds", "How long a message to a webhook that works has been due; 0 if none is."
+    )
+    oldest.add_metric([], told.oldest_due_s)
+    yield oldest

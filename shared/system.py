@@ -103,7 +103,7 @@ def joined(
         vendors=Vendors(ledger, labelling),
         curation=Curation(ledger, rounds),
         reviewing=Reviewing(ledger, rounds),
-        adjudication=Adjudication(ledger),
+        adjudication=Adjudication(ledger, rounds),
         retention=Retention(database, store, retention or RetentionSettings()),
         webhooks=Webhooks(database, Guard(webhooks or WebhookSettings())),
     )

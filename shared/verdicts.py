@@ -15,7 +15,7 @@ from shared.db import batches as rows
 from shared.db import events, projects, questions, tasks
 from shared.db.batches import Judged
 from shared.db.pool import Tx
-from shared.domain import AnnotationId, Batch, BatchId, BatchState, NewTask
+from shared.domain import AnnotationId, Batch, BatchId, BatchState, NewTask, TaskKind
 from shared.errors import Invalid
 from shared.webhooks import EventType, emit_each
 
@@ -91,15 +91,21 @@ def _outcome(found: Judged | None, verdict: Verdict) -> Outcome:
 
 
 def _ask_again(tx: Tx, batch: Batch, rejected: Sequence[Judged], actor: str) -> None:
-    """An image of one person's is asked anew, before all others; of several people's, one more of them is."""
+    """An image of one person's is asked anew, before all others; of several people's, one more of them is. One whose
+    answer is known is asked as its neighbours are, one after another, so that none can be told from the others."""
     rows.withdraw(tx, [one.id for one in rejected])
     cancelled = batch.state in (BatchState.CANCELLING, BatchState.CANCELLED)
-    alone = [one for one in rejected if one.question_id is None and not one.gold]
-    new = [NewTask(image_id=one.image_id, priority=_FIRST, strategy=ASKED_AGAIN) for one in alone]
-    tasks.add(tx, batch.project_id, None, new, batch_id=None if cancelled else batch.id)
-    for question_id in [one.question_id for one in rejected if one.question_id is not None]:
-        if not cancelled and questions.takes_answers(tx, question_id):
-            questions.ask_one_more(tx, question_id)
-        overlap.settle(tx, question_id)
+    for one in rejected:
+        if one.question_id is not None:
+            if questions.takes_answers(tx, one.question_id):
+                questions.ask_one_more(tx, one.question_id)
+            overlap.settle(tx, one.question_id)
+        elif not (one.gold and cancelled):  # the vendor sees nothing of it any more
+            tasks.add(tx, batch.project_id, None, [_anew(batch, one)], batch_id=None if cancelled else batch.id)
     if batch.state is BatchState.COMPLETED and rows.any_live(tx, batch.id):
         batches.move(tx, batch, BatchState.IN_PROGRESS, actor)
+
+
+def _anew(batch: Batch, one: Judged) -> NewTask:
+    kind, alone = TaskKind.GOLD if one.gold else TaskKind.QUERY, batch.overlap == 1
+    return NewTask(image_id=one.image_id, kind=kind, priority=_FIRST if alone else one.priority, strategy=ASKED_AGAIN)

@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from shared.db.gauges import ProjectGauges, Reading
+from shared.db.gauges import ProjectGauges, Reading, WebhookGauges
 from shared.gauges import database_metrics
 from shared.gpu import GpuGauges
 
@@ -83,7 +83,8 @@ class SampleGauges(Collector):
         project = ProjectGauges(
             id=1, name="cats", state="running", tasks_open=1, tasks_leased=0, round=1, labels=1, accuracy=0.5
         )
-        reading = Reading(jobs={}, oldest_due_s={}, projects=[project], schema=1, backup_at=0.0)
+        told = WebhookGauges(working=1, failing=0, disabled=0, failing_s=0.0, oldest_due_s=0.0)
+        reading = Reading(jobs={}, oldest_due_s={}, projects=[project], schema=1, backup_at=0.0, webhooks=told)
         yield from database_metrics(reading)
         yield from GpuGauges().collect()
 

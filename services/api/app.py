@@ -26,6 +26,7 @@ from services.api.routes import (
     quality,
     tags,
     uploads,
+    vendor_record,
     vendors,
     webhooks,
 )
@@ -114,7 +115,7 @@ def create_app(system: System, settings: ApiSettings) -> FastAPI:
         webhooks,
     ):
         app.include_router(family.router)
-    for router in (batches.vendors_router, batches.router, vendors.router, operations.router):
+    for router in (batches.vendors_router, batches.router, vendor_record.router, vendors.router, operations.router):
         app.include_router(router)
     problems.describe(app)
     return app

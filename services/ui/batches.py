@@ -195,12 +195,17 @@ def _shared(user: User, project: Project, request: Request, error: str) -> dict[
 
 
 def _view(tx: Tx, batch: Batch) -> BatchView:
-    counts = rows.counts(tx, batch.id)
+    vendor = users.names(tx, [batch.vendor_id])[batch.vendor_id]
+    return view_of(batch, vendor, rows.counts(tx, batch.id), cost(tx, batch))
+
+
+def view_of(batch: Batch, vendor: str, counts: Counts, cost: Cost) -> BatchView:
+    """A batch as tables show it."""
     return BatchView(
         batch=batch,
-        vendor=users.names(tx, [batch.vendor_id])[batch.vendor_id],
+        vendor=vendor,
         counts=counts,
-        cost=cost(tx, batch),
+        cost=cost,
         share=min(100, 100 * counts.ended // (batch.size * batch.overlap)),
         late=batch.state in batches.LIVE and batch.deadline is not None and batch.deadline < datetime.now(UTC),
     )

@@ -7,8 +7,6 @@ in a cookie of the browser that began it, for ten minutes, so that no other brow
 
 from __future__ import annotations
 
-import base64
-import json
 import re
 import secrets
 from collections.abc import Mapping
@@ -17,10 +15,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
-from services.ui.oidc_provider import Claims, Provider
+from services.ui import linking, oidc_flow
+from services.ui.oidc_provider import Claims
 from services.ui.parts import Parts, PartsOf
 from services.ui.people_invitations import joined, landing
-from services.ui.sessions import HOME, local_path
+from services.ui.sessions import HOME, NotSignedIn, local_path
 from services.ui.sign_in import open_session, show
 from services.ui.words import _
 from shared.credentials import digest
@@ -31,8 +30,6 @@ from shared.errors import Conflict, Forbidden, Invalid, NotFound
 from shared.settings import OidcSettings
 
 router = APIRouter(prefix="/oidc", include_in_schema=False)
-COOKIE = "winnow_oidc"
-_MINUTES = 10
 _NO_PASSWORD = "-"
 
 
@@ -44,24 +41,10 @@ def start(
     invitation: Annotated[str, Query(max_length=100)] = "",
 ) -> Response:
     """Leads to the provider."""
-    provider = _provider(parts)
-    flow = {
-        "state": secrets.token_urlsafe(32),
-        "nonce": secrets.token_urlsafe(32),
-        "verifier": secrets.token_urlsafe(48),
-        "next": local_path(next),
-        "invitation": invitation,
-    }
-    url = provider.begin(_here(request), state=flow["state"], nonce=flow["nonce"], verifier=flow["verifier"])
-    response = RedirectResponse(url, 303)
-    response.set_cookie(
-        _cookie(parts),
-        base64.urlsafe_b64encode(json.dumps(flow).encode()).decode(),
-        max_age=_MINUTES * 60,
-        httponly=True,
-        samesite="lax",  # the provider leads back from another site
-        secure=parts.settings.secure_cookies,
-    )
+    provider = oidc_flow.provider_of(parts)
+    flow = oidc_flow.new(next=local_path(next), invitation=invitation)
+    response = RedirectResponse(oidc_flow.way_out(request, provider, flow), 303)
+    oidc_flow.remember(response, parts, flow)
     return response
 
 
@@ -74,21 +57,34 @@ def callback(
     error: Annotated[str, Query(max_length=200)] = "",
 ) -> Response:
     """The provider leads back here. Each flow ends once."""
-    provider, flow = _provider(parts), _flow(request, parts)
+    provider, flow = oidc_flow.provider_of(parts), oidc_flow.remembered(request, parts)
     if not flow or not secrets.compare_digest(flow["state"].encode(), state.encode()):
         response = show(request, parts, status=403, error=_("That sign-in was not begun in this browser, or long ago."))
     elif error or not code:
         response = show(request, parts, status=403, error=_("The identity provider did not let you in."))
     else:
         try:
-            claims = provider.end(_here(request), code=code, nonce=flow["nonce"], verifier=flow["verifier"])
-            with parts.system.database.transaction() as tx:
-                user, target = _admitted(tx, claims, flow, provider.settings)
-            response = open_session(request, parts, user, target)
+            claims = provider.end(
+                oidc_flow.way_back(request), code=code, nonce=flow["nonce"], verifier=flow["verifier"]
+            )
+            response = _arrived(request, parts, claims, flow, provider.settings)
+        except NotSignedIn:
+            response = show(request, parts, status=403, error=_("Your session has ended: sign in, then link again."))
         except (Forbidden, NotFound) as refused:
             response = show(request, parts, status=403, error=str(refused))
-    response.delete_cookie(_cookie(parts), httponly=True, samesite="lax", secure=parts.settings.secure_cookies)
+    oidc_flow.forget(response, parts)
     return response
+
+
+def _arrived(
+    request: Request, parts: Parts, claims: Claims, flow: Mapping[str, str], settings: OidcSettings
+) -> Response:
+    """Signed in, or linked where that was begun."""
+    if flow["link"]:
+        return linking.finish(request, parts, claims, flow)
+    with parts.system.database.transaction() as tx:
+        user, target = _admitted(tx, claims, flow, settings)
+    return open_session(request, parts, user, target)
 
 
 def _admitted(tx: Tx, claims: Claims, flow: Mapping[str, str], settings: OidcSettings) -> tuple[User, str]:
@@ -121,26 +117,3 @@ def _new(tx: Tx, claims: Claims, *, admin: bool = False) -> User:
     data = {"user": user.id, "username": username, "admin": admin, "oidc": True}
     events.record(tx, None, f"user:{user.id}", "user.added", data)
     return user
-
-
-def _provider(parts: Parts) -> Provider:
-    if parts.provider is None:
-        raise NotFound(_("this Winnow has no identity provider"))
-    return parts.provider
-
-
-def _here(request: Request) -> str:
-    return f"{str(request.base_url).rstrip('/')}/oidc/callback"
-
-
-def _cookie(parts: Parts) -> str:
-    return f"__Host-{COOKIE}" if parts.settings.secure_cookies else COOKIE
-
-
-def _flow(request: Request, parts: Parts) -> dict[str, str]:
-    """What was begun in this browser; empty if nothing was."""
-    try:
-        found = json.loads(base64.urlsafe_b64decode(request.cookies.get(_cookie(parts), "")))
-        return {name: str(found[name]) for name in ("state", "nonce", "verifier", "next", "invitation")}
-    except (ValueError, KeyError, TypeError):
-        return {}

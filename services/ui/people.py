@@ -11,7 +11,7 @@ from services.ui import people_invitations
 from services.ui.parts import Parts, PartsOf, ProjectPath
 from services.ui.permits import Staffs
 from services.ui.words import N_, _
-from shared.db import events, invitations, members, projects, users
+from shared.db import batches, events, invitations, members, projects, users
 from shared.db.pool import Tx
 from shared.domain import Membership, ProjectId, Role, User, UserId
 from shared.errors import Conflict, NotFound, WinnowError
@@ -168,6 +168,7 @@ def _page(
             "project": projects.get(tx, project_id),
             "members": members.of_project(tx, project_id),
             "invitations": invitations.of_project(tx, project_id),
+            "vendors": batches.vendors_of(tx, project_id),
             "roles": ROLES,
             "trouble": trouble,
             "link": link,

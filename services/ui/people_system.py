@@ -12,7 +12,7 @@ from services.ui.parts import Parts, PartsOf
 from services.ui.people import InvitationPath, UserPath
 from services.ui.permits import Administers
 from services.ui.words import N_, _
-from shared.db import events, invitations, sessions, users
+from shared.db import batches, events, invitations, sessions, users
 from shared.domain import User, UserId, UserKind
 from shared.errors import Conflict, Invalid, WinnowError
 
@@ -136,6 +136,7 @@ def _page(
             "here": "people",
             "people": [one for one in everybody if one.kind is UserKind.PERSON],
             "vendors": [one for one in everybody if one.kind is UserKind.VENDOR],
+            "vendor_places": batches.places_of_vendors(tx),
             "invitations": invitations.of_project(tx, None),
             "trouble": trouble,
             "link": link,

@@ -273,6 +273,8 @@ _SENTENCES: Mapping[str, Callable[[Data, Names], str]] = {
     "member.removed": lambda data, names: _("removed %s from the project") % names.user(data["user"]),
     "invitation.made": _invited,
     "invitation.revoked": lambda data, names: _("revoked invitation %s") % data["invitation"],
+    "user.linked": lambda data, names: _("linked the account of %s to “%s”") % (data["username"], data["as"]),
+    "user.unlinked": lambda data, names: _("unlinked the account of %s") % data["username"],
     "user.password_changed": lambda data, names: _("changed the password of %s") % data["username"],
     "key.created": lambda data, names: _("made the API key %s (%s)") % (data["prefix"], data["name"]),
     "key.revoked": lambda data, names: _("revoked the API key %s") % data["prefix"],

@@ -107,6 +107,8 @@ class Judged:
     gold: bool
     standing: bool
     verdict: str | None
+    priority: float
+    """Of the task that it answers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +122,15 @@ class Work:
     seconds: float
     timed: int
     last_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speeds:
+    """Median seconds of standing answers, where their time was reported: by person, with the vendor's own name for them
+    (None: the vendor itself), and of all."""
+
+    people: Sequence[tuple[UserId, str | None, float | None]]
+    median_s: float | None
 
 
 def _batch(row: Row) -> Batch:
@@ -238,7 +249,8 @@ def release_open(tx: Tx, project_id: ProjectId, image_ids: Sequence[ImageId]) ->
 
 
 def revoke(tx: Tx, batch_id: BatchId, limit: int) -> tuple[int, list[QuestionId]]:
-    """Take up to ``limit`` live tasks away, whoever holds them, and count them.
+    """Take up to ``limit`` live tasks away, whoever holds them, and count them; the project itself goes on with
+    copies of what was answered in part.
 
     Returns how many there were, and the questions that some of them were copies of.
     """
@@ -335,3 +347,25 @@ def withdraw(tx: Tx, ids: Sequence[AnnotationId]) -> None:
 def work(tx: Tx, batch_id: BatchId) -> list[Work]:
     """By annotator."""
     return [Work(**row) for row in tx.all(_Q["work"], {"id": batch_id})]
+
+
+def speeds(tx: Tx, project_id: ProjectId, vendor_id: UserId) -> Speeds:
+    """Of all who answered in a vendor's batches of a project."""
+    found = tx.all(_Q["speeds"], {"project_id": project_id, "vendor_id": vendor_id})
+    return Speeds(
+        people=[(UserId(r["user_id"]), r["annotator"], r["median_s"]) for r in found if r["user_id"] is not None],
+        median_s=next(r["median_s"] for r in found if r["user_id"] is None),
+    )
+
+
+def vendors_of(tx: Tx, project_id: ProjectId) -> dict[UserId, str]:
+    """Names, by id, of those that have or had batches in a project."""
+    return {UserId(r["id"]): r["display_name"] for r in tx.all(_Q["vendors_of"], {"project_id": project_id})}
+
+
+def places_of_vendors(tx: Tx) -> dict[UserId, list[tuple[ProjectId, str]]]:
+    """The projects, with their names, in which each vendor has or had batches."""
+    found: dict[UserId, list[tuple[ProjectId, str]]] = {}
+    for row in tx.all(_Q["places_of_vendors"]):
+        found.setdefault(UserId(row["vendor_id"]), []).append((ProjectId(row["id"]), row["name"]))
+    return found

@@ -26,6 +26,18 @@ class ProjectGauges:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WebhookGauges:
+    """Endpoints that work, fail and are switched off. Seconds that one has failed, and that a message to one that works
+    has been due; each 0 if there is none."""
+
+    working: int
+    failing: int
+    disabled: int
+    failing_s: float
+    oldest_due_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Reading:
     jobs: Mapping[tuple[str, str], int]
     """By kind and state: queued, running, dead."""
@@ -35,18 +47,20 @@ class Reading:
     schema: int
     backup_at: float | None
     """Seconds since 1970."""
+    webhooks: WebhookGauges
 
 
 def read(tx: Tx) -> Reading:
     """Cheap however many finished jobs and answered tasks there are. Raises ``Retryable`` after three seconds."""
     tx.one(_Q["limit_time"])
     jobs = tx.all(_Q["jobs"])
-    newest = tx.one(_Q["newest"])
-    assert newest is not None  # SELECT without FROM
+    newest, told = tx.one(_Q["newest"]), tx.one(_Q["webhooks"])
+    assert newest is not None and told is not None  # a SELECT without FROM, and an aggregate
     return Reading(
         jobs={(row["kind"], row["state"]): row["jobs"] for row in jobs},
         oldest_due_s={row["kind"]: max(row["oldest_due_s"], 0.0) for row in jobs if row["oldest_due_s"] is not None},
         projects=[ProjectGauges(**row) for row in tx.all(_Q["projects"])],
         schema=newest["schema"],
         backup_at=newest["backup_at"],
+        webhooks=WebhookGauges(**{**told, "oldest_due_s": max(told["oldest_due_s"], 0.0)}),
     )

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from shared.db.pool import Tx
 from shared.db.sql import queries
-from shared.domain import CheckpointId, ImageId, ProjectId, RoundId, ShardId, UserId
+from shared.db.tasks import ONE
+from shared.domain import CheckpointId, ImageId, Overlap, ProjectId, RoundId, ShardId, UserId
 
 _Q = queries("model_labels")
 
@@ -23,7 +24,7 @@ class Said:
 
 @dataclass(frozen=True, kw_only=True)
 class AuditCounts:
-    """``last_task`` is the newest of the ``asked``, 0 if there is none."""
+    """``asked``: labels that people were asked about. ``last_task`` is the newest task of these, 0 if there is none."""
 
     asked: int
     last_task: int
@@ -83,24 +84,36 @@ def there_are(tx: Tx, project_id: ProjectId) -> bool:
 
 
 def withdraw(tx: Tx, project_id: ProjectId) -> int:
-    """Remove every label of the model, and close the audits that nobody holds. Returns how many labels went."""
+    """Remove every label of the model, and close the audits that nobody has begun. Returns how many labels went."""
     tx.run(_Q["close_audits"], {"project_id": project_id})
     return tx.run(_Q["withdraw"], {"project_id": project_id})
 
 
-def ask(tx: Tx, project_id: ProjectId, round_id: RoundId, *, count: int, spread: float, seed: int) -> int:
-    """Open audits of ``count`` random labels of the model, with priorities from 0 to ``spread``; returns how many."""
+def ask(
+    tx: Tx,
+    project_id: ProjectId,
+    round_id: RoundId,
+    *,
+    count: int,
+    spread: float,
+    seed: int,
+    asked_of: Overlap = ONE,
+) -> int:
+    """Open audits of ``count`` random labels of the model, with priorities from 0 to ``spread``, each asked of as many
+    people as ``asked_of`` says; returns of how many labels."""
     params = {"project_id": project_id, "round_id": round_id, "count": count, "spread": spread, "seed": seed}
-    return tx.run(_Q["ask"], params)
+    row = tx.one(_Q["ask"], {**params, "copies": asked_of.copies, "most": asked_of.most})
+    return int(row["opened"]) if row else 0
 
 
 def audits(tx: Tx, project_id: ProjectId, *, after: int) -> AuditCounts:
-    """Of the tasks with an id above ``after``."""
+    """Of those whose first task has an id above ``after``."""
     row = tx.one(_Q["count_audits"], {"project_id": project_id, "after": after})
     assert row is not None  # an aggregate always answers
     return AuditCounts(**row)
 
 
 def answers(tx: Tx, project_id: ProjectId, *, after: int) -> list[bool]:
-    """Of the audits with an id above ``after``, in the order answered: whether the person agreed with the model."""
+    """Of the audits whose first task has an id above ``after``, in the order answered: whether people agreed with the
+    model. What several people disagree about isn't there before a reviewer has decided."""
     return [row["confirmed"] for row in tx.all(_Q["answers"], {"project_id": project_id, "after": after})]

@@ -134,3 +134,9 @@ def takes_answers(tx: Tx, question_id: QuestionId) -> bool:
     """Whether answers still decide: no reviewer has, and no newer label has taken its place."""
     row = tx.one(_Q["takes_answers"], {"id": question_id})
     return bool(row and row["found"])
+
+
+def is_audit(tx: Tx, question_id: QuestionId) -> bool:
+    """Whether people are asked what the model had labelled."""
+    row = tx.one(_Q["is_audit"], {"id": question_id})
+    return bool(row and row["found"])

@@ -42,6 +42,7 @@ _LOOP: Mapping[str, str] = {
     "labels": READ,
     "questions": "SELECT, INSERT, UPDATE",
     "gold": READ,
+    "batch_verdicts": READ,
     "jobs": "SELECT, INSERT, UPDATE",
     "events": "SELECT, INSERT",
     "schema_migrations": READ,

@@ -21,6 +21,13 @@ class Credentials:
 
     user: User
     password_hash: str
+    subject: str | None = None
+    """What the identity provider calls them, if they are linked to it."""
+
+    @property
+    def has_password(self) -> bool:
+        """Not those who were let in by the identity provider, nor vendors."""
+        return self.password_hash.startswith("$")
 
 
 def from_row(row: Row) -> User:
@@ -107,7 +114,11 @@ def names(tx: Tx, ids: Iterable[int]) -> dict[int, str]:
 
 def credentials(tx: Tx, username: str) -> Credentials | None:
     row = tx.one(_Q["by_username"], {"username": username})
-    return None if row is None else Credentials(user=from_row(row), password_hash=row["password_hash"])
+    return (
+        None
+        if row is None
+        else Credentials(user=from_row(row), password_hash=row["password_hash"], subject=row["oidc_subject"])
+    )
 
 
 def set_password(tx: Tx, username: str, password_hash: str) -> None:
@@ -162,8 +173,11 @@ def by_subject(tx: Tx, subject: str) -> User | None:
     return None if row is None else from_row(row)
 
 
-def set_subject(tx: Tx, user_id: UserId, subject: str) -> None:
-    """From now on the identity provider's ``subject`` signs in as this user."""
+def set_subject(tx: Tx, user_id: UserId, subject: str | None) -> None:
+    """From now on the identity provider's ``subject`` signs in as this user; None: nobody of theirs does.
+
+    Raises ``Conflict`` if it signs in as somebody else.
+    """
     tx.run(_Q["set_subject"], {"id": user_id, "subject": subject})
 
 

@@ -56,6 +56,8 @@ OF_EVERYBODY = {
     ("GET", "/form-token"),
     ("GET", "/account"),
     ("POST", "/account/password"),
+    ("POST", "/account/link"),
+    ("POST", "/account/unlink"),
     ("POST", "/account/sessions/{session_id}/end"),
     ("POST", "/account/sessions/end-others"),
     ("POST", "/account/invitations/{token}"),

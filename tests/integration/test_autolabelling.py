@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ def system(migrated_database_url: str, tmp_path: Path) -> Iterator[System]:
         yield opened
 
 
-def project(system: System, *, pool: int = 60, **settings: Any) -> World:
+def project(system: System, *, pool: int = 60, people: Sequence[str] = ("ann",), **settings: Any) -> World:
     """After its first round of labelling, the first training is due. Nothing is drawn at random."""
     defaults: dict[str, Any] = {"mode": RoundMode.STRICT, "initial": 4, "batch_size": 10}
     world = build(system, pool=pool, **(defaults | {"auto_label": True, "auto_label_random": 0.0} | settings))
@@ -37,7 +37,8 @@ def project(system: System, *, pool: int = 60, **settings: Any) -> World:
     while JobKind.EMBED in world.queued():
         world.do_embed()
     world.do_select()
-    world.answer(100)
+    for name in people:
+        world.answer(100, world.user(name))
     system.rounds.nudge(world.id)
     return world
 
@@ -278,6 +279,72 @@ def test_an_audit_answer_that_is_taken_back_no_longer_counts(system: System) -> 
     system.labelling.undo(world.id, world.user().id)
     with system.ledger.transaction() as tx:
         assert model_labels.answers(tx, world.id, after=0) == []
+
+
+def held_by(world: World, *names: str) -> list[list[Task]]:
+    """Every task that each of these people may be asked, by leasing all."""
+    return [world.system.labelling.lease(world.id, world.user(name).id, count=1000) for name in names]
+
+
+def said(world: World, name: str, task: Task, position: int) -> None:
+    lease = Lease(task_id=task.id, fence=task.fence)
+    chosen = world.classes[position].id
+    world.system.labelling.submit(world.id, world.user(name).id, lease, chosen, key=f"{task.id}-{task.fence}")
+
+
+def test_audits_are_asked_of_as_many_people_as_other_questions_and_count_once(system: System) -> None:
+    world = project(system, overlap=2, auto_label_audit=0.1, people=("ann", "bob"))
+    world.do_train(**SURE)
+    world.do_score(confidence=0.95, column=1)
+    world.do_select()
+    anns, bobs = held_by(world, "ann", "bob")
+    assert {task.image_id for task in anns} == {task.image_id for task in bobs} and len(anns) == 5
+    assert {task.kind for task in anns + bobs} == {TaskKind.AUDIT}
+    for task in anns:
+        said(world, "ann", task, 1)
+    with system.ledger.transaction() as tx:
+        assert overview(tx, world.id).auto_labels.audited.answers == 0, "half an answer is none"
+    for task in bobs:
+        said(world, "bob", task, 1)
+    with system.ledger.transaction() as tx:
+        now = overview(tx, world.id).auto_labels
+    assert (now.labels, now.asked, now.audited.answers, now.audited.right) == (51, 5, 5, 5)
+    assert sources(world)["consensus"] == 9, "the first four and the five that were checked"
+
+
+def test_a_label_of_the_model_stands_where_those_who_check_it_disagree_until_a_reviewer_decides(system: System) -> None:
+    world = project(system, overlap=2, auto_label_audit=0.1, people=("ann", "bob"))
+    world.do_train(**SURE)
+    world.do_score(confidence=0.95, column=1)
+    world.do_select()
+    anns, bobs = held_by(world, "ann", "bob")
+    image = anns[0].image_id
+    said(world, "ann", anns[0], 0)
+    said(world, "bob", next(task for task in bobs if task.image_id == image), 1)
+    with system.ledger.transaction() as tx:
+        assert model_labels.answers(tx, world.id, after=0) == []
+    assert labelled_by_model(world)[image] == "b"
+    eve = world.user("eve").id
+    (question,), _ = system.adjudication.queue(world.id, eve, limit=9)
+    system.adjudication.decide(world.id, eve, question.id, world.classes[0].id, key="k")
+    with system.ledger.transaction() as tx:
+        assert model_labels.answers(tx, world.id, after=0) == [False]
+
+
+def test_an_audit_of_several_people_that_fails_withdraws_every_label(system: System) -> None:
+    world = project(system, pool=200, batch_size=40, overlap=2, auto_label_audit=0.1, people=("ann", "bob"))
+    world.do_train(**SURE)
+    world.do_score(confidence=0.95, column=1)
+    world.do_select()
+    anns, bobs = held_by(world, "ann", "bob")
+    for task in anns[:6]:
+        said(world, "ann", task, 0)
+    assert sources(world)["model"] > 0
+    for task in sorted(bobs, key=lambda t: t.copy)[:6]:
+        said(world, "bob", task, 0)
+    assert sources(world)["model"] == 0
+    with system.ledger.transaction() as tx:
+        assert overview(tx, world.id).auto_labels.asked == 0, "later audits belong to later labels"
 
 
 def test_audits_never_exceed_the_budget(system: System) -> None:

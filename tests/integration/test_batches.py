@@ -7,16 +7,21 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from shared import batches
+from shared import trust as trusting
 from shared.db import batches as rows
-from shared.db import events, gold, jobs, labels, projects, tasks, users
+from shared.db import events, gold, jobs, labels, projects, quality, tasks, trust, users
+from shared.db import questions as asked
 from shared.db.batches import Counts, Terms
 from shared.db.pool import Tx
+from shared.db.questions import Known
+from shared.db.tasks import Lease
 from shared.db.webhooks import EventType
-from shared.domain import Batch, BatchId, BatchState, JobKind, RoundMode, TaskState
+from shared.domain import Batch, BatchId, BatchState, JobKind, RoundMode, Task, TaskState
 from shared.errors import Conflict, Invalid
 from shared.jobs import Ledger
 from shared.rounds import Pick
@@ -64,10 +69,10 @@ def sweep(world: World) -> None:
     Sweeper(world.system.ledger, world.system.rounds, every_s=60).sweep()
 
 
-def work(world: World, batch: Batch, count: int, annotator: str | None = None) -> int:
+def work(world: World, batch: Batch, count: int, annotator: str | None = None, *, class_name: str = "a") -> int:
     """Lease and answer as the vendor; how many were accepted."""
     leased = world.system.vendors.lease(batch.id, count=count, ttl_s=60, annotator=annotator, actor="test")
-    given = [Answer(task_id=t.id, token=leased.token or "", class_name="a") for t in leased.tasks]
+    given = [Answer(task_id=t.id, token=leased.token or "", class_name=class_name) for t in leased.tasks]
     done = world.system.vendors.answer(batch.id, given) if given else []
     return sum(one.status is Status.ACCEPTED for one in done)
 
@@ -383,32 +388,123 @@ def test_an_image_is_asked_of_as_many_people_as_the_batch_says_and_gets_one_labe
         assert labels.counts(tx, world.id).pool == 6
 
 
-def test_cancelling_leaves_no_question_waiting_for_answers_that_will_not_come(world: World) -> None:
+def test_what_a_cancelled_batch_had_half_answered_is_completed_in_house(world: World) -> None:
     batch = new_batch(world, size=6, overlap=2)
     assert work(world, batch, 4, "maria") == 4
+    held = world.system.vendors.lease(batch.id, count=1, ttl_s=60, annotator="tom", actor="test")
     with world.system.ledger.transaction() as tx:
         batches.cancel(tx, batch.id, "test")
     sweep(world)
     with world.system.ledger.transaction() as tx:
-        states = {row["state"]: row["n"] for row in tx.all("SELECT state, count(*) AS n FROM questions GROUP BY state")}
         done = rows.get(tx, batch.id)
-    assert states == {"disagreed": 4, "withdrawn": 2} and (done.revoked, done.dropped) == (0, 8)
+    assert questions(world) == {"asking": 4, "withdrawn": 2} and (done.revoked, done.dropped) == (1, 7)
+    late = [Answer(task_id=held.tasks[0].id, token=held.token or "", class_name="a")]
+    assert [one.status for one in world.system.vendors.answer(batch.id, late)] == [Status.STALE_LEASE]
+    for task in in_house(world):
+        if task.question_id is not None:
+            lease = Lease(task_id=task.id, fence=task.fence)
+            world.system.labelling.submit(world.id, world.user().id, lease, world.classes[0].id, key=f"{task.id}")
+    assert questions(world) == {"resolved": 4, "withdrawn": 2}
+    assert counts(world, batch).answered == 4, "the vendor is paid for what it had answered"
+
+
+def test_a_rejected_copy_of_a_cancelled_batch_is_asked_in_house(world: World) -> None:
+    batch = new_batch(world, size=1, overlap=2)
+    assert [work(world, batch, 1, name) for name in ("maria", "tom")] == [1, 1]
+    other = new_batch(world, size=2, overlap=2)
+    work(world, other, 1, "maria")
+    with world.system.ledger.transaction() as tx:
+        batches.cancel(tx, other.id, "test")
+    sweep(world)
+    with world.system.ledger.transaction() as tx:
+        ids = [one.id for one in rows.list_annotations(tx, other.id)]
+        judge(tx, other.id, ids, Verdict.REJECTED, "why", "user:1")
+    assert questions(world) == {"resolved": 1, "asking": 1, "withdrawn": 1}
+    assert len([task for task in in_house(world) if task.question_id is not None]) == 1, "one person is not two"
+    assert len([task for task in in_house(world, "bob") if task.question_id is not None]) == 1
+
+
+def in_house(world: World, name: str = "ann") -> list[Task]:
+    return world.system.labelling.lease(world.id, world.user(name).id, count=100)
+
+
+def questions(world: World) -> dict[str, int]:
+    with world.system.ledger.transaction() as tx:
+        return {row["state"]: row["n"] for row in tx.all("SELECT state, count(*) AS n FROM questions GROUP BY state")}
 
 
 def test_images_whose_answer_is_known_are_mixed_in_and_are_none_of_the_batchs_size(system: System) -> None:
-    world = build(system, pool=40, mode=RoundMode.STRICT, initial=20, gold_rate=0.2)
-    with system.ledger.transaction() as tx:
-        known = {image.sha256: world.classes[0].id for image in world.images[-8:]}
-        assert len(gold.mark(tx, world.id, labels.import_known(tx, world.id, known), "test")) == 8
-    world.start()
-    world.do_embed()
-    world.do_select()
+    world = with_gold(system)
     batch = new_batch(world, size=12)
     now = counts(world, batch)
     assert (now.images, now.open) == (12, 15)
     assert work(world, batch, 50) == 15 and state(world, batch) is S.COMPLETED
     with system.ledger.transaction() as tx:
         assert labels.counts(tx, world.id).human == 12
+
+
+def test_what_somebody_answered_who_is_paused_after_the_end_is_asked_in_house(world: World) -> None:
+    batch = new_batch(world, size=3)
+    assert work(world, batch, 3, "maria") == 3 and state(world, batch) is S.COMPLETED
+    with world.system.ledger.transaction() as tx:
+        maria = rows.annotator(tx, batch.vendor_id, "maria")
+        assert trusting.pause(tx, world.id, maria, "not good enough", actor="test")
+        doubted = {row["image_id"] for row in tx.all("SELECT image_id FROM annotations")}
+    assert state(world, batch) is S.COMPLETED
+    assert doubted <= {task.image_id for task in in_house(world)}
+
+
+def with_gold(system: System, **settings: Any) -> World:
+    """Twenty questions of its own and eight images whose answer, "a", is known."""
+    world = build(system, pool=40, mode=RoundMode.STRICT, initial=20, gold_rate=0.2, **settings)
+    with system.ledger.transaction() as tx:
+        known = {image.sha256: world.classes[0].id for image in world.images[-8:]}
+        gold.mark(tx, world.id, labels.import_known(tx, world.id, known), "test")
+    world.start()
+    world.do_embed()
+    world.do_select()
+    return world
+
+
+@pytest.mark.parametrize("overlap", [1, 2])
+def test_rejected_answers_to_what_is_known_are_asked_again_as_all_others_are(system: System, overlap: int) -> None:
+    world = with_gold(system)
+    batch = new_batch(world, size=4, overlap=overlap)
+    people = ("maria", "tom")[:overlap]
+    for name in people:
+        assert work(world, batch, 50, name, class_name="b") == 5, "one of five is known"
+    with system.ledger.transaction() as tx:
+        first = rows.list_annotations(tx, batch.id)
+        hers = [one for one in first if one.annotator == "maria"]
+        judge(tx, batch.id, [one.id for one in hers], Verdict.REJECTED, "look again", "user:1")
+    now = counts(world, batch)
+    assert (now.open, now.rejected, now.answered) == (5, 5, 5 * (overlap - 1))
+    assert state(world, batch) is S.IN_PROGRESS
+    again = system.vendors.lease(batch.id, count=50, ttl_s=60, annotator="maria", actor="test")
+    assert {task.image_id for task in again.tasks} == {one.image_id for one in hers}
+    if overlap == 1:
+        assert {(task.priority, task.strategy) for task in again.tasks} == {(-1.0, "asked_again")}
+    ids = [task.id for task in sorted(again.tasks, key=lambda t: [one.image_id for one in hers].index(t.image_id))]
+    assert ids == sorted(ids), "numbered in the order in which they were rejected, known or not"
+    given = [Answer(task_id=t.id, token=again.token or "", class_name="a") for t in again.tasks]
+    assert {one.status for one in system.vendors.answer(batch.id, given)} == {Status.ACCEPTED}
+    assert state(world, batch) is S.COMPLETED
+
+
+def test_a_record_keeps_the_first_answer_to_what_is_known_when_it_was_rejected(system: System) -> None:
+    world = with_gold(system)
+    batch = new_batch(world, size=4)
+    work(world, batch, 50, "maria", class_name="b")
+    with system.ledger.transaction() as tx:
+        maria = rows.annotator(tx, batch.vendor_id, "maria")
+        judge(tx, batch.id, [a.id for a in rows.list_annotations(tx, batch.id)], Verdict.REJECTED, "no", "user:1")
+    work(world, batch, 50, "maria", class_name="a")
+    with system.ledger.transaction() as tx:
+        told = quality.answers(tx, world.id)
+        assert trust.record(tx, world.id, maria) == Known(answers=1, right=0)
+        assert asked.skills(tx, world.id, [maria]) == {maria: Known(answers=1, right=0)}
+        assert [int(column) for column in told.classes[told.gold]] == [1]
+        assert sorted((one.answers, one.right) for one in gold.page(tx, world.id, after=0, limit=9))[-1] == (1, 0)
 
 
 def test_a_skipped_image_is_not_chosen_again(world: World) -> None:

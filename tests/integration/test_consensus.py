@@ -78,6 +78,21 @@ def test_weighing_all_answers_settles_what_people_disagree_on(system: System) ->
     assert after == before + renewed.settled and good / after > 0.9
 
 
+def test_weighing_all_answers_settles_disputes_about_the_models_labels_too(system: System) -> None:
+    world = begin(system, images=80, overlap=4)
+    for seed, (name, accuracy) in enumerate([("good", 0.97), ("fine", 0.95), ("poor", 0.6), ("worse", 0.6)]):
+        answer_all(world, name, accuracy, seed)
+    with system.ledger.transaction() as tx:
+        tx.run(
+            "INSERT INTO labels (image_id, project_id, class_id, source, confidence) "
+            "SELECT image_id, project_id, %(class_id)s, 'model', 0.99 FROM questions WHERE state = 'disagreed'",
+            {"class_id": world.classes[0].id},
+        )
+        renewed = consensus.renew(tx, world.id, actor="test")
+        left = tx.all("SELECT q.state FROM labels l JOIN questions q USING (image_id) WHERE l.source = 'model'")
+    assert renewed.settled > 0 and {row["state"] for row in left} <= {"disagreed"}
+
+
 def test_a_majority_is_overruled_where_the_answers_say_who_is_better(system: System) -> None:
     world = begin(system, images=120, overlap=5)
     people = {"good": 0.97, "fine": 0.95, "poor": 0.6, "worse": 0.6, "worst": 0.55}

@@ -98,6 +98,34 @@ def test_the_last_backup_shows_once_there_is_one(world: World) -> None:
     assert scrape(world.system.database)["winnow_backup_last_timestamp_seconds"] > 1.7e9
 
 
+def test_webhooks_show_how_they_do_and_what_waits(world: World) -> None:
+    with world.system.ledger.transaction() as tx:
+        tx.run(
+            "INSERT INTO webhook_endpoints (url, types, created_by, enabled, failing_since, failed_at) "
+            "SELECT 'https://a.test', '{round.completed}', 'test', how.enabled, now() - how.ago, now() - how.tried "
+            "FROM (VALUES (true, NULL, NULL), (true, interval '8 hours', interval '1 hour'), "
+            "(true, interval '9 days', interval '5 days'), (false, interval '6 days', interval '1 hour')) "
+            "AS how (enabled, ago, tried)"
+        )
+        tx.run(
+            "INSERT INTO webhook_messages (endpoint_id, uid, type, data, next_at) "
+            "SELECT e.id, gen_random_uuid(), 'round.completed', '{}'::jsonb, now() - late.by FROM webhook_endpoints e "
+            "CROSS JOIN (VALUES (interval '300 s'), (interval '-1 hour')) AS late (by) WHERE e.failing_since IS NULL "
+            "UNION ALL SELECT e.id, gen_random_uuid(), 'round.completed', '{}'::jsonb, now() - interval '2 hours' "
+            "FROM webhook_endpoints e WHERE e.failing_since IS NOT NULL"
+        )
+    series = scrape(world.system.database)
+    states = [series[f'winnow_webhook_endpoints{{state="{one}"}}'] for one in ("working", "failing", "disabled")]
+    assert states == [1, 2, 1]
+    assert 8 * 3600 <= series["winnow_webhook_failing_seconds"] < 8 * 3600 + 60, "not what was given up long ago"
+    assert 300 <= series["winnow_webhook_oldest_due_seconds"] < 360, "not what is due at one that fails"
+
+
+def test_without_webhooks_nothing_of_theirs_waits(world: World) -> None:
+    series = scrape(world.system.database)
+    assert (series["winnow_webhook_failing_seconds"], series["winnow_webhook_oldest_due_seconds"]) == (0, 0)
+
+
 def test_the_schema_of_the_database_is_shown(world: World) -> None:
     assert scrape(world.system.database)["winnow_database_schema"] == migrations()[-1].number
 

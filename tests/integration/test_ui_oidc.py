@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from html import unescape
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -15,9 +19,11 @@ from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
 from services.ui.app import create_app
+from services.ui.passwords import hash_password
 from services.ui.sessions import COOKIE
 from shared.credentials import digest, new_token
-from shared.db import invitations, members, users
+from shared.db import events, invitations, members, users
+from shared.db.events import Wanted
 from shared.domain import Role, User
 from shared.settings import OidcSettings, UiSettings
 from shared.system import System
@@ -178,6 +184,121 @@ def test_a_sign_in_ends_in_the_browser_that_began_it_and_once(setting: Setting) 
     assert victim.get(back).status_code == 403, "not with the state of another flow either"
     assert browser.get(back).status_code == 303
     assert browser.get(back).status_code == 403
+
+
+PASSWORD = "a password of one's own"
+
+
+def signed_in_by_password(setting: Setting, name: str = "bob") -> TestClient:
+    """Who has a password and is signed in with it."""
+    with setting.system.database.transaction() as tx:
+        users.add(tx, name, name.title(), hash_password(PASSWORD), admin=True)
+    browser = setting.browser()
+    assert browser.post("/sign-in", data={"username": name, "password": PASSWORD}).status_code == 303
+    return browser
+
+
+def begun(browser: TestClient, password: str = PASSWORD) -> str:
+    """The address that the provider leads back to once a link was begun."""
+    answer = browser.post("/account/link", data={"current": password})
+    assert answer.status_code == 200, answer.text
+    (url,) = re.findall(r'href="(http://127[^"]+)"', answer.text)
+    return str(httpx.get(unescape(url)).headers["location"]).replace("http://testserver", "")
+
+
+def subject_of(setting: Setting, name: str) -> str | None:
+    with setting.system.database.transaction() as tx:
+        known = users.credentials(tx, name)
+    assert known is not None
+    return known.subject
+
+
+def test_an_account_is_linked_and_signs_in_either_way(setting: Setting) -> None:
+    browser = signed_in_by_password(setting)
+    back = browser.get(begun(browser))
+    assert (back.status_code, back.headers["location"]) == (303, "/account?done=linked")
+    assert "Unlink" in browser.get("/account").text
+    other = setting.browser()
+    assert other.get(at_the_provider(other, "/oidc/start?next=/account")).status_code == 303
+    assert "Bob" in other.get("/account").text
+    with setting.system.database.transaction() as tx:
+        event = next(one for one in events.search(tx, Wanted(), limit=20) if one.kind == "user.linked")
+    assert event.data == {"username": "bob", "as": "ann"}
+
+
+def test_a_link_takes_the_present_password(setting: Setting) -> None:
+    browser = signed_in_by_password(setting)
+    refused = browser.post("/account/link", data={"current": "a guess"})
+    assert refused.status_code == 422 and "not your present password" in refused.text
+
+
+def test_what_is_linked_to_another_account_is_not_taken_from_it(setting: Setting) -> None:
+    setting.known("ann")
+    browser = signed_in_by_password(setting)
+    refused = browser.get(begun(browser))
+    assert refused.status_code == 422 and "linked to another account" in refused.text
+    assert subject_of(setting, "bob") is None and subject_of(setting, "ann") is not None
+
+
+def test_a_link_ends_in_the_session_that_began_it(setting: Setting) -> None:
+    """Neither somebody who signed in meanwhile in the same browser, nor nobody, nor a flow that was made up."""
+    browser = signed_in_by_password(setting)
+    back = begun(browser)
+    browser.cookies.delete(COOKIE)
+    gone = browser.get(back)
+    assert gone.status_code == 403 and "session has ended" in gone.text
+    browser.post("/sign-in", data={"username": "bob", "password": PASSWORD})
+    back = begun(browser)
+    with setting.system.database.transaction() as tx:
+        users.add(tx, "eve", "Eve", hash_password(PASSWORD), admin=True)
+    browser.cookies.delete(COOKIE)
+    assert browser.post("/sign-in", data={"username": "eve", "password": PASSWORD}).status_code == 303
+    refused = browser.get(back)
+    assert refused.status_code == 422 and "not begun in this session" in refused.text
+    assert (subject_of(setting, "bob"), subject_of(setting, "eve")) == (None, None)
+
+
+def test_a_flow_that_somebody_made_up_links_nothing(setting: Setting) -> None:
+    browser = signed_in_by_password(setting)
+    back = at_the_provider(browser)
+    (name,) = [one for one in browser.cookies if "oidc" in one]
+    flow = json.loads(base64.urlsafe_b64decode(browser.cookies[name].strip('"')))
+    value = base64.urlsafe_b64encode(json.dumps({**flow, "link": "0" * 64}).encode()).decode()
+    browser.cookies.delete(name)
+    browser.cookies.set(name, value, domain="testserver.local", path="/")
+    refused = browser.get(back)
+    assert refused.status_code == 422 and "not begun in this session" in refused.text
+    assert subject_of(setting, "bob") is None
+
+
+def test_a_token_that_is_not_believed_links_nothing(setting: Setting) -> None:
+    browser = signed_in_by_password(setting)
+    setting.provider.who.lies = {"nonce": "of another sign-in"}
+    assert browser.get(begun(browser)).status_code == 403
+    assert subject_of(setting, "bob") is None
+
+
+def test_unlinking_takes_the_password_and_ends_every_other_session(setting: Setting) -> None:
+    browser = signed_in_by_password(setting)
+    browser.get(begun(browser))
+    other = setting.browser()
+    other.get(at_the_provider(other))
+    assert browser.post("/account/unlink", data={"current": "a guess"}).status_code == 422
+    done = browser.post("/account/unlink", data={"current": PASSWORD})
+    assert (done.status_code, done.headers["location"]) == (303, "/account?done=unlinked")
+    assert subject_of(setting, "bob") is None and browser.get("/account").status_code == 200
+    assert other.get("/account").status_code == 303, "signed out"
+    assert other.get(at_the_provider(other)).status_code == 403, "nobody here knows them"
+
+
+def test_the_last_way_to_sign_in_is_never_unlinked(setting: Setting) -> None:
+    setting.known("ann")
+    browser = setting.browser()
+    browser.get(at_the_provider(browser))
+    assert "You have no password here" in browser.get("/account").text
+    refused = browser.post("/account/unlink", data={"current": "-"})
+    assert refused.status_code == 422 and "An admin can give you one" in refused.text
+    assert subject_of(setting, "ann") is not None
 
 
 def test_without_a_provider_there_is_nothing_to_begin(setting: Setting) -> None:

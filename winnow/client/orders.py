@@ -15,6 +15,7 @@ class Orders:
     def __init__(self, client: Client, project_id: int) -> None:
         self._http: Http = client
         self._place = f"/v1/projects/{project_id}/batches"
+        self._vendors = f"/v1/projects/{project_id}/vendors"
 
     def create(self, name: str, vendor: str, size: int, **terms: Any) -> dict[str, Any]:
         """A draft. ``terms``: ``fill``, ``overlap``, ``instructions``, ``deadline``, ``price``, ``external_id``."""
@@ -53,6 +54,10 @@ class Orders:
 
     def cost(self, batch_id: int) -> dict[str, Any]:
         return dict(self._http.call("GET", f"{self._place}/{batch_id}/cost").json())
+
+    def vendor(self, vendor_id: int) -> dict[str, Any]:
+        """What the vendor did in the project, how well, and what it costs."""
+        return dict(self._http.call("GET", f"{self._vendors}/{vendor_id}").json())
 
     def annotations(self, batch_id: int, verdict: str | None = None) -> Iterator[dict[str, Any]]:
         """The newest first; ``verdict``: ``accepted``, ``rejected`` or ``undecided``."""

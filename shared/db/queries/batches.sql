@@ -116,12 +116,15 @@ UPDATE questions SET state = 'withdrawn', ended_at = clock_timestamp()
 WHERE id IN (SELECT question_id FROM closed) AND state = 'asking';
 
 -- name: revoke
--- A step of a cancellation: leases end at once, and what waits is not asked. Returns what each had been.
+-- A step of a cancellation: leases end at once, and what waits is not asked, but for what somebody has answered already:
+-- its other copies are the project's own from now on. Returns what each had been.
 WITH live AS (
-    SELECT id, state FROM tasks WHERE batch_id = %(id)s AND state IN ('open', 'leased')
+    SELECT id, state, EXISTS (SELECT 1 FROM tasks s WHERE s.question_id = t.question_id AND s.state = 'done') AS begun
+    FROM tasks t WHERE batch_id = %(id)s AND state IN ('open', 'leased')
     ORDER BY id LIMIT %(limit)s FOR UPDATE
 )
-UPDATE tasks SET state = 'superseded', fence = fence + 1, lease_until = NULL, holder = NULL
+UPDATE tasks SET state = CASE WHEN live.begun THEN 'open' ELSE 'superseded' END,
+    batch_id = CASE WHEN live.begun THEN NULL ELSE tasks.batch_id END, fence = fence + 1, lease_until = NULL, holder = NULL
 FROM live WHERE tasks.id = live.id
 RETURNING live.state AS was, tasks.question_id;
 
@@ -131,7 +134,7 @@ UPDATE batches SET revoked = revoked + %(revoked)s, dropped = dropped + %(droppe
 -- name: lease
 -- The next open ones of a batch, to one holder. SKIP LOCKED: those who call at once get different ones without waiting.
 -- Nothing while the project is paused, nor to somebody who is. Of a question's copies the first open one, and none to who
--- holds, answered or passed on another; an image with a known answer once to each.
+-- holds, answered or passed on another; an image with a known answer once to each, unless what they said was rejected.
 WITH next AS (
     SELECT t.id FROM tasks t
     WHERE t.batch_id = %(id)s AND t.state = 'open'
@@ -146,9 +149,10 @@ WITH next AS (
                           AND s.copy < t.copy)))
       AND (t.kind <> 'gold' OR (
           NOT EXISTS (SELECT 1 FROM tasks s WHERE s.image_id = t.image_id AND s.holder = %(holder)s
-                      AND s.state IN ('leased', 'done'))
+                      AND (s.state IN ('leased', 'done', 'skipped')
+                           OR (s.state = 'superseded' AND t.strategy <> 'asked_again')))
           AND NOT EXISTS (SELECT 1 FROM tasks s WHERE s.image_id = t.image_id AND s.kind = 'gold' AND s.state = 'open'
-                          AND s.id < t.id)))
+                          AND s.batch_id = t.batch_id AND s.id < t.id)))
     ORDER BY t.priority, t.id LIMIT %(count)s
     FOR UPDATE OF t SKIP LOCKED
 )
@@ -208,7 +212,7 @@ ORDER BY hashint8extended(a.id, 0), a.id LIMIT %(limit)s;
 -- name: judged
 -- The annotations of the batch among these, locked, each with its verdict if it has one.
 SELECT a.id, a.task_id, a.image_id, a.external_id, a.question_id, t.kind = 'gold' AS gold,
-       a.undone_at IS NULL AS standing, v.verdict
+       a.undone_at IS NULL AS standing, v.verdict, t.priority
 FROM annotations a
 JOIN tasks t ON t.id = a.task_id AND t.batch_id = %(id)s
 LEFT JOIN batch_verdicts v ON v.annotation_id = a.id
@@ -228,9 +232,9 @@ UPDATE annotations SET undone_at = clock_timestamp() WHERE id = ANY (%(ids)s::bi
 DELETE FROM labels WHERE annotation_id = ANY (%(ids)s::bigint[]) AND question_id IS NULL;
 
 -- name: free_copies
--- Their places among the copies of their questions are free for others.
+-- Their places among the copies of their questions are free for others; what is known may be asked of them again.
 UPDATE tasks SET state = 'superseded'
-WHERE question_id IS NOT NULL AND state = 'done'
+WHERE (question_id IS NOT NULL OR kind = 'gold') AND state = 'done'
   AND id IN (SELECT task_id FROM annotations WHERE id = ANY (%(ids)s::bigint[]));
 
 -- name: work
@@ -247,6 +251,28 @@ JOIN tasks t ON t.id = a.task_id AND t.batch_id = %(id)s
 JOIN users u ON u.id = a.user_id
 LEFT JOIN batch_verdicts v ON v.annotation_id = a.id
 GROUP BY u.id ORDER BY u.id;
+
+-- name: speeds
+-- How long a vendor's people took in a project, by person, and all of them together: the row without a user.
+SELECT u.id AS user_id, CASE WHEN u.kind = 'annotator' THEN u.external_id END AS annotator,
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY a.duration_ms::float8)
+           FILTER (WHERE a.duration_ms > 0 AND a.undone_at IS NULL) / 1000 AS median_s
+FROM batches b
+JOIN tasks t ON t.batch_id = b.id
+JOIN annotations a ON a.task_id = t.id
+JOIN users u ON u.id = a.user_id
+WHERE b.project_id = %(project_id)s AND b.vendor_id = %(vendor_id)s
+GROUP BY GROUPING SETS ((u.id, u.kind, u.external_id), ()) ORDER BY u.id;
+
+-- name: vendors_of
+-- Those that have, or had, batches in a project: not counting drafts.
+SELECT DISTINCT u.id, u.display_name FROM batches b JOIN users u ON u.id = b.vendor_id
+WHERE b.project_id = %(project_id)s AND b.state <> 'draft' ORDER BY u.display_name, u.id;
+
+-- name: places_of_vendors
+-- The projects in which vendors have, or had, batches.
+SELECT DISTINCT b.vendor_id, p.id, p.name FROM batches b JOIN projects p ON p.id = b.project_id
+WHERE b.state <> 'draft' ORDER BY b.vendor_id, p.id;
 
 -- name: add_annotator
 SELECT add_annotator(%(vendor_id)s, %(external_id)s) AS id;

@@ -56,6 +56,7 @@ SELECT u.id, u.display_name FROM people JOIN users u ON u.id = people.user_id OR
 SELECT t.created_at, t.kind, t.state, t.strategy, t.score, t.skips, r.number AS round
 FROM tasks t LEFT JOIN rounds r ON r.id = t.round_id
 WHERE t.image_id = %(image_id)s AND NOT (t.kind IN ('audit', 'gold') AND t.state IN ('open', 'leased'))
+  AND NOT (t.kind = 'audit' AND EXISTS (SELECT 1 FROM questions q WHERE q.id = t.question_id AND q.state = 'asking'))
 ORDER BY t.id DESC LIMIT %(limit)s;
 
 -- name: answers_of

@@ -30,3 +30,19 @@ ORDER BY p.id;
 -- name: newest
 SELECT (SELECT max(number) FROM schema_migrations) AS schema,
        (SELECT extract(epoch FROM max(at))::double precision FROM events WHERE kind = 'backup.done') AS backup_at;
+
+-- name: webhooks
+-- Endpoints; how long one has failed by now, those left out at which nothing was tried for two days; and how long the
+-- first message has been due of those that work: one that fails is kept waiting on purpose.
+SELECT count(*) FILTER (WHERE e.enabled AND e.failing_since IS NULL) AS working,
+       count(*) FILTER (WHERE e.enabled AND e.failing_since IS NOT NULL) AS failing,
+       count(*) FILTER (WHERE NOT e.enabled) AS disabled,
+       coalesce(max(extract(epoch FROM clock_timestamp() - e.failing_since))
+           FILTER (WHERE e.enabled AND e.failed_at > clock_timestamp() - interval '2 days'), 0)::float8 AS failing_s,
+       coalesce(max(extract(epoch FROM clock_timestamp() - m.next_at)), 0)::float8 AS oldest_due_s
+FROM webhook_endpoints e
+LEFT JOIN LATERAL (
+    SELECT n.next_at FROM webhook_messages n
+    WHERE n.endpoint_id = e.id AND n.state = 'pending' AND e.enabled AND e.failing_since IS NULL
+    ORDER BY n.next_at LIMIT 1
+) m ON true;

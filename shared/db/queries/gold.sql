@@ -28,8 +28,10 @@ WHERE image_id = ANY (%(image_ids)s::bigint[]) AND kind = 'gold' AND state = 'op
 SELECT g.image_id, c.id AS class_id, c.name, g.actor, g.created_at, count(a.id) AS answers,
        count(a.id) FILTER (WHERE a.class_id = g.class_id) AS right
 FROM gold g JOIN classes c ON c.id = g.class_id
-LEFT JOIN tasks t ON t.image_id = g.image_id AND t.kind = 'gold' AND t.state = 'done'
-LEFT JOIN annotations a ON a.task_id = t.id AND a.undone_at IS NULL
+LEFT JOIN tasks t ON t.image_id = g.image_id AND t.kind = 'gold' AND t.state IN ('done', 'superseded')
+     AND t.strategy <> 'asked_again'
+LEFT JOIN annotations a ON a.task_id = t.id AND (a.undone_at IS NULL OR EXISTS (
+    SELECT 1 FROM batch_verdicts v WHERE v.annotation_id = a.id AND v.verdict = 'rejected'))
 WHERE g.project_id = %(project_id)s AND g.image_id > %(after)s
 GROUP BY g.image_id, c.id ORDER BY g.image_id LIMIT %(limit)s;
 

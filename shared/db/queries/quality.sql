@@ -1,8 +1,10 @@
 -- name: answers
--- Every answer that stands, but for reviewers' decisions.
+-- Every answer that stands, but for reviewers' decisions. To what is known: what was said first, rejected or not.
 SELECT a.image_id, a.user_id, c.position AS class, a.duration_ms, a.question_id, t.kind = 'gold' AS gold
 FROM annotations a JOIN tasks t ON t.id = a.task_id JOIN classes c ON c.id = a.class_id
-WHERE a.project_id = %(project_id)s AND a.undone_at IS NULL AND t.kind <> 'adjudication'
+WHERE a.project_id = %(project_id)s AND t.kind <> 'adjudication' AND NOT (t.kind = 'gold' AND t.strategy = 'asked_again')
+  AND (a.undone_at IS NULL OR (t.kind = 'gold' AND EXISTS (
+      SELECT 1 FROM batch_verdicts v WHERE v.annotation_id = a.id AND v.verdict = 'rejected')))
 ORDER BY a.id;
 
 -- name: known
@@ -37,7 +39,7 @@ WHERE q.project_id = %(project_id)s AND q.kind = 'overlap' AND q.state IN ('disa
 ORDER BY a.id;
 
 -- name: renew_consensus
--- Not where something else has taken the label's place. A label keeps its date unless its class changes.
+-- Not where something else has taken the label's place, but for the model's label where people who audit it disagree. A label keeps its date unless its class changes.
 WITH said AS (
     SELECT q.id, q.project_id, q.image_id, c.id AS class_id, t.confidence,
            (SELECT max(a.id) FROM annotations a WHERE a.question_id = q.id AND a.class_id = c.id AND a.undone_at IS NULL)
@@ -49,9 +51,12 @@ WITH said AS (
     INSERT INTO labels (image_id, project_id, class_id, source, annotation_id, confidence, question_id)
     SELECT image_id, project_id, class_id, 'consensus', annotation_id, confidence, id FROM said
     ON CONFLICT (image_id) DO UPDATE SET class_id = excluded.class_id, annotation_id = excluded.annotation_id,
-        confidence = excluded.confidence,
-        created_at = CASE WHEN labels.class_id = excluded.class_id THEN labels.created_at ELSE now() END
-        WHERE labels.question_id = excluded.question_id AND labels.source = 'consensus'
+        confidence = excluded.confidence, source = excluded.source, question_id = excluded.question_id,
+        checkpoint_id = NULL,
+        created_at = CASE WHEN labels.class_id = excluded.class_id AND labels.source = excluded.source THEN labels.created_at ELSE now() END
+        WHERE (labels.question_id = excluded.question_id AND labels.source = 'consensus')
+           OR (labels.source = 'model' AND labels.filed_by IS NULL AND EXISTS (
+               SELECT 1 FROM questions q WHERE q.id = excluded.question_id AND q.state = 'disagreed'))
     RETURNING question_id, class_id
 ), settled AS (
     UPDATE questions SET state = 'resolved', ended_at = clock_timestamp()

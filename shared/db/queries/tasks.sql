@@ -93,7 +93,7 @@ WITH next AS (
           NOT EXISTS (SELECT 1 FROM tasks s WHERE s.image_id = t.image_id AND s.holder = %(user_id)s
                       AND s.state IN ('leased', 'done'))
           AND NOT EXISTS (SELECT 1 FROM tasks s WHERE s.image_id = t.image_id AND s.kind = 'gold' AND s.state = 'open'
-                          AND s.id < t.id)
+                          AND s.batch_id IS NULL AND s.id < t.id)
           AND t.priority + %(window)s >= (SELECT min(o.priority) FROM tasks o WHERE o.project_id = %(project_id)s
                                           AND o.state = 'open' AND o.kind <> 'gold')))
     ORDER BY t.priority, t.id

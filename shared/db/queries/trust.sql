@@ -1,11 +1,14 @@
 -- name: record
--- Answers where the answer is known, since a manager last let this person go on.
+-- Answers where the answer is known, since a manager last let this person go on. What a lead rejected was still what
+-- they said first, and what they said when asked again is not counted.
 SELECT count(*) AS answers, count(*) FILTER (WHERE a.class_id = g.class_id) AS right
 FROM tasks t
-JOIN annotations a ON a.task_id = t.id AND a.undone_at IS NULL
+JOIN annotations a ON a.task_id = t.id AND (a.undone_at IS NULL OR EXISTS (
+    SELECT 1 FROM batch_verdicts v WHERE v.annotation_id = a.id AND v.verdict = 'rejected'))
 JOIN gold g ON g.image_id = t.image_id
 LEFT JOIN memberships m ON m.project_id = t.project_id AND m.user_id = t.holder
-WHERE t.project_id = %(project_id)s AND t.holder = %(user_id)s AND t.kind = 'gold' AND t.state = 'done'
+WHERE t.project_id = %(project_id)s AND t.holder = %(user_id)s AND t.kind = 'gold'
+  AND t.state IN ('done', 'superseded') AND t.strategy <> 'asked_again'
   AND (m.measured_from IS NULL OR a.created_at >= m.measured_from);
 
 -- name: pause
@@ -48,7 +51,11 @@ WHERE (annotation_id = ANY (%(ids)s::bigint[]) AND question_id IS NULL)
    OR (question_id = ANY (%(question_ids)s::bigint[]) AND source = 'consensus');
 
 -- name: reopen
-UPDATE tasks SET state = 'open', holder = NULL WHERE id = ANY (%(task_ids)s::bigint[]);
+-- By the project itself where they were of a vendor's batch that has ended.
+UPDATE tasks SET state = 'open', holder = NULL,
+    batch_id = (SELECT b.id FROM batches b
+                WHERE b.id = tasks.batch_id AND b.state NOT IN ('completed', 'cancelling', 'cancelled'))
+WHERE id = ANY (%(task_ids)s::bigint[]);
 
 -- name: never_again
 INSERT INTO passes (task_id, user_id, way, reason)
