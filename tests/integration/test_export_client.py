@@ -14,7 +14,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from shared.domain import Scope
-from shared.errors import Conflict, Retryable
+from shared.errors import Conflict, NotFound, Retryable
 from shared.store.base import image_key
 from tests.exporting import made, make, with_contents
 from tests.integration.api_support import Api, add_key, open_api
@@ -111,7 +111,7 @@ def test_one_that_failed_or_was_deleted_is_not_waited_for(api: Api, world: World
     who, _ = client(api)
     gone = made(world)
     api.client.delete(f"/v1/projects/{world.id}/exports/{gone.id}")
-    with pytest.raises(Conflict, match="deleted"):
+    with pytest.raises(NotFound, match="deleted"):
         who.await_export(world.id, gone.id)
     world.system.store.delete(image_key(world.id, world.images[0].sha256))
     with pytest.raises(Conflict, match="failed: Permanent"):

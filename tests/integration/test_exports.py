@@ -415,6 +415,7 @@ def test_a_deleted_one_is_listed_and_can_not_be_downloaded(api: Api, there: Worl
     second, first = api.client.get(base).json()["items"]
     assert api.client.delete(f"{base}/{first['id']}").status_code == 204
     assert api.client.delete(f"{base}/{first['id']}").status_code == 404
+    assert api.client.get(f"{base}/{first['id']}").status_code == 404
     assert api.client.get(f"{base}/{first['id']}/file").status_code == 404
     page = api.client.get(base, params={"limit": 1}).json()
     assert [one["id"] for one in page["items"]] == [second["id"]]

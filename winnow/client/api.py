@@ -174,15 +174,15 @@ class Client(Http):
     def await_export(
         self, project_id: int, export_id: int, patience_s: float = 24 * 3600.0, watch: Watch = _unwatched
     ) -> dict[str, Any]:
-        """The export once it is ready. Raises ``Conflict`` if it failed or was deleted, ``Retryable`` if it isn't ready
-        within ``patience_s`` seconds."""
+        """The export once it is ready. Raises ``Conflict`` if it failed, ``NotFound`` if it was deleted, ``Retryable``
+        if it isn't ready within ``patience_s`` seconds."""
         deadline = time.monotonic() + patience_s
         while True:
             found = dict(self.call("GET", f"/v1/projects/{project_id}/exports/{export_id}").json())
             if found["state"] == "ready":
                 return found
-            if found["state"] not in ("queued", "running"):
-                raise Conflict(f"export {export_id} is {found['state']}: {found['error'] or 'nobody can have it'}")
+            if found["state"] == "failed":
+                raise Conflict(f"export {export_id} failed: {found['error']}")
             if time.monotonic() > deadline:
                 raise Retryable(f"export {export_id} is still being prepared")
             watch(found["progress"])

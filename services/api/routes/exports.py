@@ -106,9 +106,10 @@ def list_exports(
 
 @router.get("/exports/{export_id}", summary="Look at an export", responses=errors(404))
 def get_export(project_id: ProjectPath, export_id: ExportPath, caller: Downloader, system: SystemPart) -> ExportOut:
-    """How far it is, and once it is ready what it holds and where its file is."""
+    """How far it is, and once it is ready what it holds and where its file is. 404 once it is deleted: the list has it
+    still."""
     with system.database.transaction() as tx:
-        return ExportOut.about(rows.get(tx, ExportId(export_id), ProjectId(project_id)))
+        return ExportOut.about(exports.offered(tx, ProjectId(project_id), ExportId(export_id)))
 
 
 @router.get(
