@@ -107,10 +107,15 @@ def browse(bob: Annotator, project: DigitsProject) -> None:
     bob.call("GET", f"{here}/images/{image}/thumb")
     for form in (
         {"action": "relabel", "class_id": cell["id"]},
+        {"action": "gold"},
+        {"action": "tag", "tag": "odd"},
+        {"action": "untag", "tag": "odd"},
         {"action": "remove", "confirmed": "1"},
         {"action": "ask", "confirmed": "1"},
     ):
         post(f"{here}/images/actions", data={**form, "id": image})
+    post(f"{here}/images/{image}/gold/remove")
+    bob.call("GET", f"{here}/quality")
     post(f"{here}/settings", data={"shown": "lease_seconds", "lease_seconds": "700"})
     named = {f"name.{cell['id']}": cell["name"], f"colour.{cell['id']}": "#123456"}
     post(f"{here}/settings/classes", data=named)
@@ -162,6 +167,10 @@ def manage(stack: Running, project: DigitsProject, folder: Path) -> None:
         (image,) = client.call("GET", f"/v1/projects/{project.id}/images?limit=1").json()["items"]
         for part in ("", "/content", "/prediction"):
             client.call("GET", f"/v1/projects/{project.id}/images/{image['id']}{part}")
+        tagged = {"image_ids": [image["id"]], "tags": ["odd"]}
+        for done in ("tag", "untag"):
+            client.call("POST", f"/v1/projects/{project.id}/images:{done}", json=tagged)
+        client.call("GET", f"/v1/projects/{project.id}/tags")
         file = client.call("GET", f"/v1/projects/{project.id}/images/{image['id']}/content").content
         assert client.predict(project.id, [("copy.png", file)], [image["id"]])["failed"] == 0
         for form in ("csv", "zip"):

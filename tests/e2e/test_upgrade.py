@@ -68,15 +68,16 @@ def stack(before: Path, tmp_path: Path) -> Iterator[Composed]:
 def test_nothing_is_lost_and_nobody_waits(stack: Composed) -> None:
     project = digits_project(stack, pool=400, holdout=100, initial=40, batch_size=40, label_budget=200)
     stack.add_user("ann", PASSWORD)
+    stack.become(ROOT, "after")
+    stack.compose("build", "migrate", "api", "ui", "trainer", "scorer", seconds=UP_S)  # nothing of it runs yet
+
     annotator = Oracle(stack.ui_url, "ann", PASSWORD, project.id, project.truth, ahead=10)
     done = threading.Event()
     thread = annotator.in_thread(done.is_set)
     wait_for(lambda: annotator.answered >= 40, "the first round", LOOP_S)
 
-    stack.become(ROOT, "after")
     stack.make_secrets()
     stack.compose("up", "-d", "--no-deps", "--force-recreate", "rabbitmq")
-    stack.compose("build", "migrate", "api", "ui", "trainer", "scorer", seconds=UP_S)
     stack.compose("up", "-d", "--no-deps", "migrate")
     newest = migrations()[-1].number
     wait_for(
