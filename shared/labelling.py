@@ -90,9 +90,16 @@ class Labelling:
         ``only_queries`` leaves the holdout's out, ``without`` those named.
         """
         with self._ledger.one_by_one() as tx:
-            lease_s = projects.get(tx, project_id).settings.lease_seconds
+            settings = projects.get(tx, project_id).settings
             leased = tasks.lease(
-                tx, project_id, user_id, count=count, lease_s=lease_s, only_queries=only_queries, without=without
+                tx,
+                project_id,
+                user_id,
+                count=count,
+                lease_s=settings.lease_seconds,
+                only_queries=only_queries,
+                without=without,
+                plain=settings.overlap == 1 and not settings.gold_rate,
             )
         TASKS_LEASED.inc(len(leased))
         return leased

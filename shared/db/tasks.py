@@ -171,11 +171,12 @@ def lease(
     lease_s: float,
     only_queries: bool = False,
     without: Sequence[TaskId] = (),
+    plain: bool = False,
 ) -> list[Task]:
     """Up to ``count`` tasks for this annotator: first those already held, then the next open ones, in order asked.
 
     Nothing new is handed out while the project isn't running. ``only_queries`` leaves the holdout's out, ``without``
-    those named.
+    those named. ``plain`` changes nothing but how long it takes: copies and known answers aren't expected.
     """
     params = {
         "project_id": project_id,
@@ -188,7 +189,9 @@ def lease(
     held = [task_of(row) for row in tx.all(_Q["held"], {**params, "count": count})]
     if len(held) >= count:
         return held
-    fresh = [task_of(row) for row in tx.all(_Q["lease"], {**params, "count": count - len(held)})]
+    wanted = {**params, "count": count - len(held)}
+    rows = tx.all(_Q["lease_plain"], wanted) if plain else []
+    fresh = [task_of(row) for row in rows or tx.all(_Q["lease"], wanted)]
     return sorted(held + fresh, key=lambda t: (t.priority, t.id))
 
 

@@ -6,12 +6,13 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from shared.db import labels, tasks
+from shared.db import labels, projects, tasks
 from shared.db.tasks import Lease
 from shared.domain import ImageId, LabelSource, PassOn, RoundMode, RoundState, Task, User, UserId
 from shared.errors import Conflict
@@ -55,6 +56,14 @@ def say(world: World, name: str, column: int) -> ImageId:
     (task,) = take(world, world.user(name))
     give(world, world.user(name), task, column)
     return task.image_id
+
+
+def test_copies_stay_copies_when_one_person_is_asked_from_now_on(world: World) -> None:
+    with world.system.ledger.transaction() as tx:
+        settings = projects.get(tx, world.id).settings
+        projects.set_settings(tx, world.id, replace(settings, overlap=1))
+    taken = [take(world, world.user(name), 50) for name in ("ann", "bob", "cal", "dee")]
+    assert [len({task.image_id for task in one}) for one in taken] == [len(one) for one in taken] == [4, 4, 4, 0]
 
 
 def label(world: World, image: ImageId) -> labels.ImageLabel | None:

@@ -106,6 +106,27 @@ UPDATE tasks SET state = 'leased', holder = %(user_id)s, fence = tasks.fence + 1
 FROM next WHERE tasks.id = next.id
 RETURNING tasks.*;
 
+-- name: lease_plain
+-- As lease, in half the time, most of which is planning: nothing if a copy or a known answer is among the next ones.
+WITH next AS (
+    SELECT t.id, t.question_id IS NULL AND t.kind <> 'gold' AS plain FROM tasks t
+    WHERE t.project_id = %(project_id)s AND t.state = 'open' AND t.batch_id IS NULL
+      AND EXISTS (SELECT 1 FROM projects p WHERE p.id = %(project_id)s AND p.state = 'running')
+      AND (t.reserved_for IS NULL OR t.reserved_for = %(user_id)s OR t.reserved_until < clock_timestamp())
+      AND NOT EXISTS (SELECT 1 FROM passes p WHERE p.task_id = t.id AND p.user_id = %(user_id)s)
+      AND NOT EXISTS (SELECT 1 FROM memberships m WHERE m.project_id = %(project_id)s AND m.user_id = %(user_id)s
+                      AND m.paused_at IS NOT NULL)
+      AND (t.kind IN ('query', 'gold') OR NOT %(only_queries)s::boolean) AND t.id <> ALL (%(without)s::bigint[])
+    ORDER BY t.priority, t.id
+    LIMIT %(count)s
+    FOR UPDATE OF t SKIP LOCKED
+)
+UPDATE tasks SET state = 'leased', holder = %(user_id)s, fence = tasks.fence + 1, leased_at = clock_timestamp(),
+    lease_until = clock_timestamp() + make_interval(secs => %(lease_s)s),
+    reserved_for = NULL, reserved_until = NULL, suggested = NULL
+FROM next WHERE tasks.id = next.id AND (SELECT bool_and(plain) FROM next)
+RETURNING tasks.*;
+
 -- name: renew
 UPDATE tasks SET lease_until = clock_timestamp() + make_interval(secs => %(lease_s)s)
 FROM unnest(%(ids)s::bigint[], %(fences)s::int[]) AS mine (id, fence)
