@@ -262,4 +262,6 @@ def test_the_labelling_page_has_its_picture_taken(
         press(page, key)
     all_saved(page)
     expect(page.locator("#recent img")).to_have_count(5)
+    row, button = page.locator(".turns").bounding_box(), page.locator("[data-press=pass]").bounding_box()
+    assert row is not None and button is not None and button["width"] == row["width"]
     assert picture_of(page, "labelling.png").stat().st_size > 50_000
