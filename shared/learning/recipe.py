@@ -183,7 +183,7 @@ def choose(mode: str, *, labels: int, kind: str) -> Recipe:
             weight_decay=0.05,
             label_smoothing=0.1,
             trunk_rate=0.1,
-            norm_policy="frozen" if labels < 500 else "train",
+            norm_policy="frozen" if labels < 5000 else "train",
         )
     if mode == "scratch":
         return replace(seen, epochs=30 if labels < 2000 else 40, label_smoothing=0.0 if kind == SIGNS else 0.1)
