@@ -25,6 +25,7 @@ from shared.learning.loop import Examples, Surroundings, train_network
 from shared.learning.model import build_network, pick_device
 from shared.learning.networks import to_input
 from shared.learning.recipe import PHOTOS, Recipe, choose, overridden
+from shared.learning.train import seeded
 
 CLASSES = 10
 TURNS = 3
@@ -82,15 +83,16 @@ def _rate(images: int, call: Callable[[], None]) -> float:
 
 
 def _loop(data: Examples, recipe: Recipe, network: nn.Module, device: torch.device) -> None:
-    train_network(
-        network,  # type: ignore[arg-type]
-        data,
-        recipe,
-        run="bench",
-        seed=0,
-        around=Surroundings(device=device),
-        on_epoch=lambda epoch, kept: {},
-    )
+    with seeded(0, device):
+        train_network(
+            network,  # type: ignore[arg-type]
+            data,
+            recipe,
+            run="bench",
+            seed=0,
+            around=Surroundings(device=device),
+            on_epoch=lambda epoch, kept: {},
+        )
 
 
 def _steps(batches: Iterator[tuple[Tensor, Tensor]], network: nn.Module, recipe: Recipe, device: torch.device) -> None:

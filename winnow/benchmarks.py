@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import annotators, costs, crowd, heads, labelling, map, select, tasks, train
+from benchmarks import annotators, costs, crowd, heads, labelling, map, score, select, tasks, train
 from benchmarks.report import Row, machine
 from shared.errors import Invalid
 
@@ -22,6 +22,7 @@ BENCHMARKS: Mapping[str, Callable[..., list[Row]]] = {
     "heads": heads.run,
     "labelling": labelling.run,
     "map": map.run,
+    "score": score.run,
     "select": select.run,
     "tasks": tasks.run,
     "train": train.run,

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from shared.errors import Invalid
+from shared.errors import Invalid, Permanent
 from shared.learning.backbones import Backbone
 from shared.learning.model import Model, pick_device
 from shared.learning.networks import Network, to_input
@@ -75,9 +75,11 @@ def _scores(
             return plain.mean(dim=1), features[0], plain
         for network in networks:
             network.train()  # the features are made: what follows them are linear layers and dropout
-        drawn = [n.probabilities(f) for n, f in zip(networks, features, strict=True) for _ in range(passes)]
-        for network in networks:
-            network.eval()
+        try:
+            drawn = [n.probabilities(f) for n, f in zip(networks, features, strict=True) for _ in range(passes)]
+        finally:
+            for network in networks:
+                network.eval()
         return plain.mean(dim=1), features[0], torch.stack(drawn, dim=1)
 
     with torch.random.fork_rng(devices=[device] if torch.device(device).type == "cuda" else []):
@@ -127,12 +129,33 @@ def _in_batches(
     batch_size: int,
     device: torch.device | str,
 ) -> tuple[Tensor, ...]:
-    """Run ``compute`` over ``x`` and join its results, float32 on the CPU. One empty batch tells the shapes of none."""
-    parts = []
+    """Run ``compute`` over ``x`` and join its results, float32 on the CPU. One empty batch tells the shapes of none.
+
+    Batches are halved where the device has no room for them. Raises ``Permanent`` if it has none for one image.
+    """
+    parts: list[list[Tensor]] = []
+    start = 0
     with torch.inference_mode():
-        for start in range(0, max(len(x), 1), batch_size):
-            # A copy: arrays read straight from a store may be read-only, which torch can't share.
-            batch = torch.tensor(x[start : start + batch_size], device=device)
-            ready = to_input(batch) if batch.dtype == torch.uint8 else batch
-            parts.append([result.float().cpu() for result in compute(ready)])
+        while start < len(x) or not parts:
+            try:
+                parts.append(_on(device, compute, x[start : start + batch_size]))
+            except torch.OutOfMemoryError as error:
+                batch_size = _half(min(batch_size, len(x)), error)
+                continue
+            start += batch_size
     return tuple(torch.cat(column) for column in zip(*parts, strict=True))
+
+
+def _on(
+    device: torch.device | str, compute: Callable[[Tensor], tuple[Tensor, ...]], x: npt.NDArray[Any]
+) -> list[Tensor]:
+    # A copy: arrays read straight from a store may be read-only, which torch can't share.
+    batch = torch.tensor(x, device=device)
+    return [result.float().cpu() for result in compute(to_input(batch) if batch.dtype == torch.uint8 else batch)]
+
+
+def _half(batch_size: int, error: torch.OutOfMemoryError) -> int:
+    if batch_size < 2:
+        raise Permanent("the device's memory does not suffice for one image: lower image_size") from error
+    torch.cuda.empty_cache()
+    return batch_size // 2

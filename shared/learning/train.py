@@ -184,7 +184,7 @@ def fit(
         unlabelled=extras.unlabelled,
     )
     job = _Job(spec, data, recipe, config.seed, extras, around, holdout, on_epoch or (lambda report: None))
-    with _seeded(config.seed, around.device):
+    with seeded(config.seed, around.device):
         fitted = job.run()
     return replace(fitted, kind=kind)
 
@@ -227,8 +227,11 @@ def _is_grey(x: npt.NDArray[Any]) -> bool:
 
 
 @contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed what torch draws by itself (initial weights, dropout) and leave the caller's generators untouched."""
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed what torch draws by itself (initial weights, dropout) and leave the caller's generators untouched.
+
+    Within it cuDNN keeps to kernels that give the same on every run.
+    """
     with (
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
         torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),

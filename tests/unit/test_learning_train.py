@@ -17,7 +17,7 @@ from shared.learning.loop import Surroundings
 from shared.learning.networks import LinearHead, Network
 from shared.learning.predict import pick_device, predict, predict_members
 from shared.learning.train import EpochReport, Extras, Fitted, fit
-from tests.unit.learning_support import blobs, squares
+from tests.unit.learning_support import Notebook, blobs, squares
 
 SMALL = LearnConfig(image_size=8, channels=1, epochs=1)
 QUICK = LearnConfig(image_size=8, channels=1, epochs=1, recipe={"min_steps": 20})
@@ -225,31 +225,38 @@ def test_out_of_memory_halves_the_pieces_and_gives_the_same_model(monkeypatch: p
         assert torch.allclose(weights, tight.model.network.state_dict()[name], atol=1e-4), name
 
 
-def test_one_image_that_does_not_fit_is_an_error_that_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    def never(self: Network, x: torch.Tensor) -> torch.Tensor:
-        raise torch.OutOfMemoryError("no")
+def never_enough(self: Network, x: torch.Tensor) -> torch.Tensor:
+    raise torch.OutOfMemoryError("no")
 
-    monkeypatch.setattr(Network, "forward", never)
+
+def test_one_image_that_does_not_fit_is_an_error_that_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Network, "forward", never_enough)
     with pytest.raises(Permanent, match="does not suffice for one image: lower image_size"):
         fit(*squares(40), n_classes=3, config=QUICK)
 
 
-class Notebook:
-    """A journal in memory that loses nothing, or breaks after some epochs."""
+def test_scoring_that_runs_out_of_memory_goes_on_in_smaller_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted = fit(
+        *squares(40), n_classes=3, config=replace(QUICK, dropout=0.3, recipe={"min_steps": 20, "mc_dropout": 3})
+    )
+    x = squares(50, 2)[0]
+    roomy = predict_members(fitted.model, x)
+    sizes: list[int] = []
+    probabilities = Network.probabilities
 
-    def __init__(self, break_after: int | None = None) -> None:
-        self.states: dict[str, bytes] = {}
-        self.left = break_after
+    def narrow(self: Network, features: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(features))
+        if len(features) > 12 and self.training:
+            raise torch.OutOfMemoryError("a batch of this size does not fit")
+        return probabilities(self, features)
 
-    def load(self, run: str) -> bytes | None:
-        return self.states.get(run)
-
-    def save(self, run: str, state: Callable[[], bytes]) -> None:
-        self.states[run] = state()
-        if self.left is not None:
-            self.left -= 1
-            if self.left < 0:
-                raise KeyboardInterrupt
+    monkeypatch.setattr(Network, "probabilities", narrow)
+    tight = predict_members(fitted.model, x)
+    assert max(sizes[6:]) <= 12
+    assert np.allclose(roomy.probabilities, tight.probabilities, atol=1e-6)
+    monkeypatch.setattr(type(fitted.model.network), "features", never_enough)
+    with pytest.raises(Permanent, match="does not suffice for one image"):
+        predict(fitted.model, x)
 
 
 @pytest.mark.parametrize("epochs_before", [0, 7, 24])
