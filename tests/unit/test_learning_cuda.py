@@ -25,9 +25,13 @@ from tests.unit.learning_support import Notebook, blobs, squares
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch has no GPU here")
 CUDA = torch.device("cuda")
-CNN = LearnConfig(image_size=16, channels=3, epochs=1, recipe={"min_steps": 60, "augment": "rand", "flip": True})
+CNN = LearnConfig(image_size=16, channels=3, epochs=1, recipe={"min_steps": 60, "augment": "rand", "flip": False})
 RESNET = LearnConfig(
-    arch="resnet18", mode="finetune", image_size=64, epochs=1, recipe={"min_steps": 60, "norm_policy": "train"}
+    arch="resnet18",
+    mode="finetune",
+    image_size=64,
+    epochs=1,
+    recipe={"min_steps": 60, "norm_policy": "train", "flip": False},
 )
 HEAD = LearnConfig(arch="resnet18", mode="head")
 RIDGE = LearnConfig(arch="resnet18", mode="ridge")
