@@ -203,8 +203,8 @@ class _Loop:
                 return
 
     def _train(self, previous: Model | None) -> Fitted:
-        x, recipe = self.inputs.x, self.config.recipe
-        learns_from_unlabelled = bool(recipe.get("pseudo_labels") or recipe.get("consistency"))
+        x, gpu = self.inputs.x, self.device.type == "cuda"
+        recipe = self.config.recipe_for(int(self.labelled.sum()), self.inputs.classes, gpu=gpu)
         return fit(
             x[self.labelled],
             self.inputs.y[self.labelled],
@@ -212,7 +212,7 @@ class _Loop:
             config=self.config,
             device=self.device,
             extras=Extras(
-                unlabelled=x[~self.labelled] if learns_from_unlabelled else None,  # a copy of nearly everything
+                unlabelled=x[~self.labelled] if recipe.reads_unlabelled else None,  # a copy of nearly everything
                 class_names=self.inputs.classes,
                 pretrained=self.inputs.pretrained,
                 previous=previous,

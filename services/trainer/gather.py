@@ -21,7 +21,6 @@ from shared.domain import Class, ImageId, Job, ProjectId, ProjectSettings, Shard
 from shared.errors import NotFound, Permanent, Retryable
 from shared.learning import archs
 from shared.learning.config import FINETUNE, LearnConfig
-from shared.learning.recipe import Recipe, overridden
 from shared.store.base import Store, features_info_key, features_key, pixels_key, training_prefix
 from shared.weights import find_weights
 
@@ -134,8 +133,8 @@ class Gatherer:
         for key in list(self._store.list(training_prefix(job.project_id, job.id))):
             self._store.delete(key)
 
-    def gather(self, job: Job, material: Material, folder: Path) -> None:
-        """Everything that the order's folder holds."""
+    def gather(self, job: Job, material: Material, folder: Path, *, gpu: bool) -> None:
+        """Everything that the order's folder holds. ``gpu``: whether one trains, by which the recipe is chosen."""
         self._examples(job.project_id, material, material.pool, folder, "")
         if material.weights is not None:
             order = sorted(range(len(material.pool)), key=lambda n: _place(material.pool[n]))
@@ -143,8 +142,9 @@ class Gatherer:
         if material.holdout:
             self._examples(job.project_id, material, material.holdout, folder, "holdout_")
         config = LearnConfig.from_settings(material.settings)
-        wanted = overridden(Recipe(), config.overrides)
-        if (wanted.pseudo_labels or wanted.consistency) and self._most_unlabelled:
+        names = [one.name for one in material.classes]
+        wanted = config.recipe_for(len(material.pool), names, gpu=gpu)
+        if wanted.reads_unlabelled and self._most_unlabelled:
             self._unlabelled(job.project_id, material, folder)
         if config.mode == FINETUNE:
             found = find_weights(config.arch, url=archs.info(config.arch).weights_url, weights_dir=self._weights_dir)

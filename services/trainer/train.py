@@ -18,6 +18,7 @@ from shared.errors import Permanent, Retryable, WinnowError
 from shared.jobs import Ledger
 from shared.learning.checkpoints import data_version
 from shared.learning.config import LearnConfig
+from shared.learning.model import usable_gpus
 from shared.metrics import TRAINING_ACCURACY, TRAINING_EPOCH, TRAINING_LOSS, TRAININGS_DIVERGED
 from shared.rounds import Rounds, TrainedModel
 from shared.settings import TrainerSettings
@@ -64,7 +65,7 @@ class TrainHandler:
         key = checkpoint_prefix(job.project_id, f"{job.id}-{job.fence}")
         with TemporaryDirectory(prefix="winnow-train-") as name:
             folder = Path(name)
-            self._gatherer.gather(job, material, folder)
+            self._gatherer.gather(job, material, folder, gpu=self._device != "cpu" and bool(usable_gpus()))
             self._fetch_journal(job, folder)
             context.check()
             order = Order(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from shared.domain import ProjectSettings
 from shared.errors import Invalid
-from shared.learning.recipe import Recipe, overridden
+from shared.learning.recipe import Recipe, choose, kind_of, overridden
 
 SCRATCH = "scratch"
 FINETUNE = "finetune"
@@ -104,6 +104,14 @@ class LearnConfig:
         """What takes the place of chosen values, ``epochs`` and ``learning_rate`` included."""
         own = {"epochs": self.epochs, "learning_rate": self.learning_rate}
         return {name: value for name, value in own.items() if value is not None} | dict(self.recipe)
+
+    def recipe_for(self, labels: int, class_names: Sequence[str] | None, *, grey: bool = False, gpu: bool) -> Recipe:
+        """What so many labels of classes with these names are trained by; ``gpu``: whether one trains.
+
+        ``grey``: whether the images have no colour. Where that isn't known yet it matters for augmentation alone.
+        """
+        kind = kind_of(tuple(class_names or ()), grey=grey)
+        return overridden(choose(self.mode, labels=labels, kind=kind, gpu=gpu), self.overrides)
 
     def spec(self, n_classes: int, dim: int = 0) -> NetworkSpec:
         """The network that this trains, for so many classes; ``dim`` is the width of a backbone's features."""

@@ -99,7 +99,7 @@ class Recipe:
     pseudo_weight: float = 0.5
     """What a pseudo-label counts for beside a person's."""
     consistency: float = 0.0
-    """Weight of FixMatch's loss on the unlabelled pool (Sohn et al. 2020); 0: none. Worth it only on a GPU."""
+    """Weight of FixMatch's loss on the unlabelled pool (Sohn et al. 2020); 0: none. A step takes some times as long."""
     consistency_threshold: float = 0.95
     consistency_ratio: int = 3
     """Unlabelled images per labelled one in a step of FixMatch."""
@@ -130,6 +130,11 @@ class Recipe:
         if self.ema == 1:
             raise Invalid("recipe: with ema 1 the model would never change")
 
+    @property
+    def reads_unlabelled(self) -> bool:
+        """Whether it learns from images of the pool that have no label."""
+        return bool(self.pseudo_labels or self.consistency)
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -155,7 +160,7 @@ def _accepted(name: str) -> tuple[type, ...]:
 _TYPES: dict[str, Any] = {field.name: get_type_hints(Recipe)[field.name] for field in fields(Recipe)}
 
 
-def kind_of(class_names: tuple[str, ...] | None, *, grey: bool) -> str:
+def kind_of(class_names: tuple[str, ...], *, grey: bool) -> str:
     """What the images are likely to be: signs if classes are named by numbers or letters, else scans if ``grey``."""
     if class_names and all(_names_a_sign(name) for name in class_names):
         return SIGNS
@@ -167,8 +172,12 @@ def _names_a_sign(name: str) -> bool:
     return len(words) == 1 and (len(words[0]) == 1 or words[0].isdigit() or words[0] in _NUMERALS)
 
 
-def choose(mode: str, *, labels: int, kind: str) -> Recipe:
-    """The recipe for ``labels`` labelled images of a ``kind``. Measurements behind the figures: docs/learning.md."""
+def choose(mode: str, *, labels: int, kind: str, gpu: bool = False) -> Recipe:
+    """The recipe for ``labels`` labelled images of a ``kind``. Measurements behind the figures: docs/learning.md.
+
+    ``gpu``: whether one trains. Networks then take more steps than a processor would in bearable time, and signs are
+    learned from the unlabelled pool as well.
+    """
     seen = {
         PHOTOS: Recipe(augment="photo", flip=True),
         SIGNS: Recipe(augment="geometry"),
@@ -178,7 +187,7 @@ def choose(mode: str, *, labels: int, kind: str) -> Recipe:
         return replace(
             seen,
             epochs=12,
-            min_steps=120,
+            min_steps=600 if gpu else 120,
             learning_rate=1e-3,
             weight_decay=0.05,
             label_smoothing=0.1,
@@ -186,5 +195,12 @@ def choose(mode: str, *, labels: int, kind: str) -> Recipe:
             norm_policy="frozen" if labels < 5000 else "train",
         )
     if mode == "scratch":
-        return replace(seen, epochs=30 if labels < 2000 else 40, label_smoothing=0.0 if kind == SIGNS else 0.1)
+        steps = 4000 if kind == PHOTOS else 2000
+        return replace(
+            seen,
+            epochs=30 if labels < 2000 else 40,
+            min_steps=steps if gpu else seen.min_steps,
+            label_smoothing=0.0 if kind == SIGNS else 0.1,
+            consistency=1.0 if gpu and kind == SIGNS else 0.0,
+        )
     return seen

@@ -24,7 +24,7 @@ from shared.learning.metrics import calibration_report, right_above
 from shared.learning.model import Model, build_network
 from shared.learning.networks import Network
 from shared.learning.predict import predict, raw_logits
-from shared.learning.recipe import Recipe, choose, kind_of, overridden
+from shared.learning.recipe import Recipe, kind_of
 from shared.learning.solve import Solved, solve
 
 HOLDOUT_REPORTS = 10
@@ -173,8 +173,8 @@ def fit(
         raise Invalid(f"a {config.mode} needs to know which backbone made its features")
     if around.group.size > 1 and around.group.size * 2 > len(x):
         raise Invalid(f"{len(x)} labels are too few for {around.group.size} processes: train with one")
-    kind = kind_of(tuple(extras.class_names) if extras.class_names else None, grey=_is_grey(x))
-    recipe = overridden(choose(config.mode, labels=len(x), kind=kind), config.overrides)
+    grey = _is_grey(x)
+    recipe = config.recipe_for(len(x), extras.class_names, grey=grey, gpu=around.device.type == "cuda")
     weights = np.ones(len(x)) if extras.weights is None else np.asarray(extras.weights, np.float64)
     data = Examples(
         x=x,
@@ -186,7 +186,7 @@ def fit(
     job = _Job(spec, data, recipe, config.seed, extras, around, holdout, on_epoch or (lambda report: None))
     with seeded(config.seed, around.device):
         fitted = job.run()
-    return replace(fitted, kind=kind)
+    return replace(fitted, kind=kind_of(tuple(extras.class_names or ()), grey=grey))
 
 
 def _without_weightless(

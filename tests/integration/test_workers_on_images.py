@@ -309,6 +309,23 @@ def test_every_mode_goes_through_the_loop_and_members_are_scored(
     assert said["calibration"]["n"] > 0 and said["auroc"] is None and said["reliability"]
 
 
+@pytest.mark.parametrize("gpu", [True, False])
+def test_only_a_gpu_is_brought_the_unlabelled_pool_of_signs(system: System, tmp_path: Path, gpu: bool) -> None:
+    project_id, _ = digits_project(system, max_rounds=1)
+    start(system, project_id)
+    with workers(system):
+        wait_for(lambda: in_state(system, project_id, 0, RoundState.LABELLING), "the first questions", 60)
+    with system.ledger.transaction() as tx:
+        (job, *_) = jobs.newest(tx, project_id=project_id)
+        settings, classes = projects.get(tx, project_id).settings, projects.classes(tx, project_id)
+        pool = labels.examples(tx, project_id, Split.HOLDOUT)  # nothing else is labelled yet, and it will do
+        material = Material(settings=settings, classes=classes, pool=pool, holdout=[], labels_at=labels.read_at(tx))
+    Gatherer(system.database, system.store, None, most_unlabelled=50).gather(job, material, tmp_path, gpu=gpu)
+    read = tmp_path / "unlabelled.npy"
+    assert read.exists() == gpu
+    assert not gpu or np.load(read).shape == (50, 32, 32, 1)
+
+
 def test_features_of_other_weights_are_refused(system: System, tmp_path: Path) -> None:
     torch.save(torchvision.models.squeezenet1_0(weights=None).state_dict(), tmp_path / "squeezenet1_0.pth")
     project_id, truth = digits_project(
