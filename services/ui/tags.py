@@ -1,4 +1,4 @@
-"""Tags of one image, from its page, and of what somebody chose on the map."""
+"""Tags of one image, from its page, and of what somebody chose on the map or while reviewing."""
 
 from __future__ import annotations
 
@@ -49,12 +49,14 @@ def untag_one(
 
 
 @router.post("/v1/projects/{project_id}/map/tag")
+@router.post("/v1/projects/{project_id}/review/tag")
 def tag_chosen(project_id: ProjectPath, body: ToTag, parts: PartsOf, user: Reviews) -> Changed:
     """Put a tag on the images; those that had it already aren't named in the answer."""
     return _change_chosen(tagging.tag, project_id, body, parts, user)
 
 
 @router.post("/v1/projects/{project_id}/map/untag")
+@router.post("/v1/projects/{project_id}/review/untag")
 def untag_chosen(project_id: ProjectPath, body: ToTag, parts: PartsOf, user: Reviews) -> Changed:
     """Take a tag off the images; those that hadn't it aren't named in the answer."""
     return _change_chosen(tagging.untag, project_id, body, parts, user)
