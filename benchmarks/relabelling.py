@@ -22,7 +22,7 @@ from shared.learning.ridge import fit_ridge
 from shared.learning.train import Extras, fit
 from winnow.datasets import open_dataset
 from winnow.inputs import prepare
-from winnow.simulate import SimulateOptions
+from winnow.options import SimulateOptions
 
 
 def main() -> None:

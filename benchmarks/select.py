@@ -23,8 +23,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 
-from benchmarks.report import Row, best_of
+from benchmarks.report import Row, best_of, report
 from shared.selection.base import Labelled, Selection, ShardScores
 from shared.selection.registry import make, names
 
@@ -262,10 +263,6 @@ PEERS: Mapping[str, tuple[int, int, str, Callable[[Arrays, int], Callable[[], ob
 
 
 def main() -> None:
-    from rich.console import Console
-
-    from winnow.benchmarks import report
-
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--images", type=int, default=Size.images)
     parser.add_argument("--k", type=int, default=Size.k)

@@ -175,9 +175,16 @@ class JobKind(StrEnum):
         """Whether a round waits for such a job, and stands still if it fails for good."""
         return self not in (JobKind.PREDICT, JobKind.MAP, JobKind.EXPORT)
 
+    @property
+    def ends_when_cancelled(self) -> bool:
+        """Whether one that somebody cancels is over, and no failure that waits to be tried again: nothing waits for a
+        map, and who wants one after all asks for it where it is looked at."""
+        return self is JobKind.MAP
+
 
 class JobState(StrEnum):
-    """``dead``: failed for good; its error is kept and ``winnow requeue`` gives it another life."""
+    """``dead``: failed for good; its error is kept and ``winnow requeue`` gives it another life.
+    ``cancelled``: nobody wants it any more; that is for good."""
 
     QUEUED = "queued"
     RUNNING = "running"

@@ -112,13 +112,18 @@ class Ledger:
     def cancel(self, tx: Tx, job_id: JobId, project_id: ProjectId, actor: str) -> Job:
         """End a job that waits or runs; its worker lets go of it at its next heartbeat.
 
-        It is then ``dead`` like one that failed for good: shown as such, and ``requeue`` begins it again. Raises
-        ``NotFound`` for a job that the project doesn't have, ``Conflict`` for one that has ended.
+        It is then ``dead`` like one that failed for good: shown as such, and ``requeue`` begins it again; or
+        ``cancelled`` where its kind ``ends_when_cancelled``. Raises ``NotFound`` for a job that the project doesn't
+        have, ``Conflict`` for one that has ended.
         """
         job = rows.get(tx, job_id)
         if job.project_id != project_id:
             raise NotFound(f"there is no job {job_id} in project {project_id}")
-        cancelled = rows.cancel(tx, job_id, error=f"cancelled by {actor}")
+        state: JobState = JobState.DEAD
+        error: str | None = f"cancelled by {actor}"
+        if job.kind.ends_when_cancelled:
+            state, error = JobState.CANCELLED, None
+        cancelled = rows.cancel(tx, job_id, state, error=error)
         if cancelled is None:
             raise Conflict(f"job {job_id} has ended: it is {job.state.value}")
         tx.after_commit(partial(log.info, "job.cancelled", **job.log_context(), actor=actor))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from dataclasses import dataclass
 
 from shared import metrics, telemetry
@@ -65,19 +65,20 @@ class System:
         self.database.close()
 
 
-def await_schema(database: Database, *, look_every_s: float = 3.0) -> None:
-    """Return once the schema is not too old for this version.
+def await_schema(database: Database, *, look_every_s: float = 3.0, stopping: threading.Event | None = None) -> None:
+    """Return once the schema is not too old for this version, or ``stopping`` is set.
 
     A worker that is started, or upgraded, before the database was migrated waits: its jobs would fail and end as dead.
     """
-    while True:
+    stopping = stopping or threading.Event()
+    while not stopping.is_set():
         try:
             with database.transaction() as tx:
                 require_schema(tx)
             return
         except Retryable as error:
             log.warning("schema.waiting", reason=str(error))
-            time.sleep(look_every_s)
+            stopping.wait(look_every_s)
 
 
 def joined(

@@ -6,7 +6,7 @@ A name keeps the case in which it came first, and is found whatever its case.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from shared.curation import MOST
 from shared.db import events, projects
@@ -19,6 +19,9 @@ LONGEST = 50
 """Characters of a name."""
 MOST_TAGS = 1000
 """Of a project: more are not words to choose from, but data that belongs elsewhere."""
+
+Change = Callable[[Tx, ProjectId, Sequence[ImageId], Sequence[str], str], list[ImageId]]
+"""``tag`` or ``untag``."""
 
 
 def clean(name: str) -> str:

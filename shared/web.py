@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -37,7 +37,7 @@ from shared.errors import (
     Unauthorized,
     WinnowError,
 )
-from shared.health import exposition
+from shared.health import Check, exposition
 from shared.metrics import HTTP_SECONDS
 from shared.telemetry import logger
 
@@ -140,13 +140,20 @@ def streams_body(request: Request) -> None:
     request.state.streams_body = True
 
 
-def install(app: FastAPI, *, service: str, ready: Callable[[], None], collectors: Sequence[Collector] = ()) -> None:
+def always() -> None:
+    """The check of a service that is alive as long as it answers."""
+
+
+def install(
+    app: FastAPI, *, service: str, ready: Check, live: Check = always, collectors: Sequence[Collector] = ()
+) -> None:
     """Give ``app`` the errors, request ids, metrics and health endpoints of every Winnow service.
 
     Parameters
     ----------
     service : its name in metrics.
     ready : raises a ``WinnowError`` unless the service can do its work now.
+    live : raises one if something in the process has died, and only a restart helps; it is not ready then either.
     collectors : of metrics beyond those of ``shared.metrics``.
     """
     app.add_middleware(RequestContext, service=service)
@@ -154,7 +161,7 @@ def install(app: FastAPI, *, service: str, ready: Callable[[], None], collectors
     app.add_exception_handler(WinnowError, _on_winnow_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
-    _add_operations(app, ready, collectors)
+    _add_operations(app, live, ready, collectors)
 
 
 class RequestContext:
@@ -284,16 +291,21 @@ def _methods(routes: Iterable[Any], scope: Scope) -> set[str]:
     return found
 
 
-def _add_operations(app: FastAPI, ready: Callable[[], None], collectors: Sequence[Collector]) -> None:
+def _add_operations(app: FastAPI, live: Check, ready: Check, collectors: Sequence[Collector]) -> None:
     """``/healthz``, ``/readyz`` and ``/metrics``, left out of OpenAPI: they are for those who run the service."""
 
     @app.get("/healthz", include_in_schema=False)
     def healthz() -> dict[str, str]:
+        try:
+            live()
+        except WinnowError as error:
+            raise Retryable(f"not alive: {error}") from error
         return {"status": "alive"}
 
     @app.get("/readyz", include_in_schema=False)
     def readyz() -> dict[str, str]:
         try:
+            live()
             ready()
         except WinnowError as error:
             raise Retryable(f"not ready: {error}") from error

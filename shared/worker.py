@@ -21,13 +21,9 @@ from shared.bus.base import Bus, Delivery, Subscription
 from shared.db.pool import Tx
 from shared.domain import Job, JobKind
 from shared.errors import Retryable, StaleFence, WinnowError
-from shared.gpu import GpuGauges
-from shared.health import HealthServer
 from shared.jobs import Heartbeat, Ledger
 from shared.metrics import JOB_SECONDS, JOBS_FINISHED, WORKER_BUSY, WORKER_CONNECTED
 from shared.settings import WorkerSettings
-from shared.sweeper import Sweeper
-from shared.system import System, await_schema
 from shared.telemetry import logger
 
 log = logger(__name__)
@@ -287,48 +283,3 @@ class Worker:
             write()
         except Retryable as error:
             log.warning("job.outcome_not_recorded", error=str(error))
-
-
-def serve_health(worker: Worker, system: System, settings: WorkerSettings) -> HealthServer | None:
-    """``/metrics``, ``/healthz`` and ``/readyz``, started; None where the settings name no port."""
-    if settings.metrics_port is None:
-        return None
-
-    def ready() -> None:
-        worker.check_ready()
-        system.database.check()
-
-    host, port = settings.metrics_host, settings.metrics_port
-    server = HealthServer(host, port, live=worker.check_alive, ready=ready, collectors=[GpuGauges()])
-    server.start()
-    log.info("health.listening", host=host, port=server.port)
-    return server
-
-
-def run_worker(
-    system: System, handlers: Sequence[Handler], settings: WorkerSettings, beside: Sequence[Handler] = ()
-) -> None:
-    """A worker process from start to end: its sweeper, its metrics, its loop. Returns after SIGTERM.
-
-    ``beside``: work that takes minutes and that no round waits for, done in a thread of its own, so that nothing waits
-    behind it.
-    """
-    worker = Worker(system.ledger, system.bus, handlers, settings)
-    second = Worker(system.ledger, system.bus, beside, settings) if beside else None
-    thread = threading.Thread(target=second.run, name="beside", daemon=True) if second else None
-    sweeper = Sweeper(system.ledger, system.rounds, every_s=settings.sweep_every_s, retention=system.retention)
-    health = serve_health(worker, system, settings)
-    await_schema(system.database)
-    sweeper.start()
-    if thread is not None:
-        thread.start()
-    try:
-        worker.run()
-    finally:
-        if second is not None and thread is not None:
-            second.stop()
-            thread.join(2 * settings.drain_s)
-        sweeper.stop()
-        if health is not None:
-            health.close()
-        system.close()

@@ -269,7 +269,7 @@ def cancel(
     url: UrlOption = None,
     key: KeyOption = None,
 ) -> None:
-    """End a job that waits or runs, such as a training; `winnow requeue` begins it again where it was."""
+    """End a job that waits or runs, such as a training; `winnow requeue` begins it again where it was (not a map)."""
     with client_of(url, key, data) as client:
         ended = client.cancel_job(client.project(project)["id"], job)
     console.print(f"{ended['kind']} job {ended['id']} ended")

@@ -18,8 +18,8 @@ from shared.errors import Invalid
 from shared.selection import catalog
 from winnow.datasets import open_dataset
 from winnow.inputs import plan, prepare
+from winnow.options import DEFAULT, SimulateOptions, own_options
 from winnow.runs import Failed, Finished, Run, cores, finished_before, run_all, run_path
-from winnow.simulate import DEFAULT, SimulateOptions, own_options
 from winnow.summary import BASELINE, Curves, chance_beyond, summarise
 
 COLD_START = "cold_start"

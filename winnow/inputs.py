@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,9 +24,7 @@ from shared.learning.predict import embed, pick_device
 from shared.weights import find_weights
 from winnow import variants
 from winnow.datasets import Dataset, Item
-
-if TYPE_CHECKING:
-    from winnow.simulate import SimulateOptions
+from winnow.options import SimulateOptions
 
 Array = npt.NDArray[Any]
 Ints = npt.NDArray[np.int64]

@@ -21,7 +21,8 @@ from typing import Any
 from shared.errors import Conflict, WinnowError
 from shared.learning.model import use_threads
 from winnow.inputs import Inputs
-from winnow.simulate import Row, SimulateOptions, simulate
+from winnow.options import SimulateOptions
+from winnow.simulate import Row, simulate
 
 _NOT_OF_THE_RESULT = ("data", "weights", "weights_dir", "device", "initial", "batch", "rounds", "shard_size")
 """Options that say where things are and not what they are, and those that ``budgets`` says too."""

@@ -124,7 +124,7 @@ def simulate(
     out: Annotated[Path | None, typer.Option(help="Write the figures to this file, as JSON.")] = None,
 ) -> None:
     """Run the loop in one process, the data set's own labels answering, and measure it on its test images."""
-    from winnow.simulate import SimulateOptions
+    from winnow.options import SimulateOptions
     from winnow.simulate import simulate as run_simulate
 
     options = SimulateOptions(
@@ -175,8 +175,8 @@ def compare(
     """Run strategies beside random, several seeds each, and write curves.csv, summary.json, plots and report.html."""
     from winnow.compare import CompareOptions
     from winnow.compare import compare as run_compare
+    from winnow.options import SimulateOptions
     from winnow.report import write_pictures, write_report
-    from winnow.simulate import SimulateOptions
 
     names = tuple(strategies.split(","))
     asked = CompareOptions(
@@ -211,7 +211,7 @@ def tune(
     """Find settings of the hybrid by simulation on a part of the training images; the test set is not touched."""
     from winnow import tune as tuning
     from winnow.compare import CompareOptions
-    from winnow.simulate import SimulateOptions
+    from winnow.options import SimulateOptions
 
     grid = tuning.Grid(
         measures=tuple(one.strip() for one in measures.split(",")),
@@ -246,7 +246,7 @@ def _given(measure: str | None, alpha: float | None, clusters: int | None, optio
 
 def _of_strategy(strategy: str, given: dict[str, Any]) -> dict[str, Any]:
     """Those that the strategy has: flags of one strategy do no harm to another."""
-    from winnow.simulate import own_options
+    from winnow.options import own_options
 
     return {name: value for name, value in given.items() if name in own_options(strategy)}
 

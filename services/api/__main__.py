@@ -15,9 +15,10 @@ import uvicorn
 
 from services.api.app import create_app
 from services.api.making import ExportHandler
+from shared.running import WorkerThread
 from shared.settings import ApiSettings, RetentionSettings, WebhookSettings, WorkerSettings
 from shared.sweeper import Sweeper
-from shared.system import System, await_schema, from_environment
+from shared.system import from_environment
 from shared.webhooks.delivering import Deliverer
 from shared.worker import Worker
 
@@ -46,11 +47,6 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def _work(system: System, worker: Worker) -> None:
-    await_schema(system.database)
-    worker.run()
-
-
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
     settings = ApiSettings()
@@ -58,10 +54,9 @@ def main() -> None:
     working = WorkerSettings()
     sweeper = Sweeper(system.ledger, system.rounds, every_s=working.sweep_every_s, retention=system.retention)
     handler = ExportHandler(system.database, system.store, keep_s=RetentionSettings().exports_s)
-    worker = Worker(system.ledger, system.bus, [handler], working)
-    making = threading.Thread(target=_work, args=(system, worker), name="exports", daemon=True)
+    making = WorkerThread(Worker(system.ledger, system.bus, [handler], working), system.database, name="exports")
     deliverer = Deliverer(system.database, WebhookSettings())
-    app = create_app(system, settings)
+    app = create_app(system, settings, live=making.check_alive)
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -74,7 +69,7 @@ def main() -> None:
 
     def close_gates() -> None:
         deliverer.close()
-        worker.stop()
+        making.stop()
         app.state.receiver.gate.close()
         app.state.predict_gate.close()
 
@@ -88,7 +83,7 @@ def main() -> None:
         with suppress(KeyboardInterrupt):
             server.run()
     finally:
-        worker.stop()
+        making.stop()
         making.join(GIVE_BACK_S)
         deliverer.stop()
         sweeper.stop()

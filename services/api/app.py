@@ -32,6 +32,7 @@ from services.api.routes import (
 )
 from shared import web
 from shared.gauges import DatabaseGauges
+from shared.health import Check
 from shared.intake.gate import Gate
 from shared.intake.receiving import Receiver
 from shared.settings import ApiSettings
@@ -72,8 +73,9 @@ COMPRESSED_FROM = 1000
 _NOT_COMPRESSED = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "image/*", "text/*", "application/octet-stream")
 
 
-def create_app(system: System, settings: ApiSettings) -> FastAPI:
-    """The application. It starts nothing and closes nothing: its composition root does."""
+def create_app(system: System, settings: ApiSettings, *, live: Check = web.always) -> FastAPI:
+    """The application. It starts nothing and closes nothing: its composition root does, and says with ``live`` whether
+    what it started is alive."""
     app = FastAPI(
         title="Winnow",
         version=version("winnow"),
@@ -98,7 +100,8 @@ def create_app(system: System, settings: ApiSettings) -> FastAPI:
     app.add_middleware(Idempotency, database=system.database)
     app.add_middleware(GZipMiddleware, COMPRESSED_FROM, 5, exclude_content_types=_NOT_COMPRESSED)
     app.add_middleware(RateLimit, quota=settings.requests_per_minute, window_s=60)
-    web.install(app, service="api", ready=system.check, collectors=[DatabaseGauges(system.database)])
+    gauges = [DatabaseGauges(system.database)]
+    web.install(app, service="api", ready=system.check, live=live, collectors=gauges)
     for family in (
         projects,
         images,

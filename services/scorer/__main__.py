@@ -9,9 +9,10 @@ from services.scorer.predict import PredictHandler
 from services.scorer.score import ScoreHandler
 from services.scorer.select import SelectHandler
 from shared.learning.predict import pick_device
+from shared.running import run_worker
 from shared.settings import WorkerSettings
 from shared.system import from_environment
-from shared.worker import Handler, run_worker
+from shared.worker import Handler
 
 
 def main() -> None:

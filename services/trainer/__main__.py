@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from services.trainer.gather import Gatherer
 from services.trainer.train import TrainHandler
+from shared.running import run_worker
 from shared.settings import TrainerSettings, WorkerSettings
 from shared.system import from_environment
-from shared.worker import run_worker
 
 
 def main() -> None:

@@ -99,7 +99,7 @@ def retry_all(parts: PartsOf, user: Operates) -> Response:
 
 @router.post("/system/jobs/{job_id}/cancel")
 def cancel(job_id: JobPath, parts: PartsOf, user: Operates, confirmed: Annotated[bool, Form()] = False) -> Response:
-    """End a job that waits or runs. It counts as dead, so that it can be tried again."""
+    """End a job that waits or runs. It counts as dead, so that it can be tried again; a map is simply not drawn."""
     if not confirmed:
         raise Invalid(_("say that you mean it: the box beside the button"))
     with parts.system.ledger.transaction() as tx:

@@ -12,9 +12,10 @@ from services.ui.parts import Parts, PartsOf, ProjectPath
 from services.ui.permits import Reviews
 from services.ui.review_words import words
 from services.ui.words import N_
-from shared.db import projects
+from shared.db import projects, tags
 from shared.domain import ProjectId, User
 from shared.reviewing import MOST
+from shared.tagging import LONGEST
 
 router = APIRouter(include_in_schema=False)
 WAYS = (
@@ -50,12 +51,15 @@ def _context(parts: Parts, project_id: ProjectId, user: User, way: str) -> dict[
     with parts.system.database.transaction() as tx:
         project = projects.get(tx, project_id)
         classes = with_hotkeys(projects.classes(tx, project.id))
+        known_tags = tags.of_project(tx, project.id)
     return {
         "user": user,
         "project": project,
         "classes": classes,
         "ways": WAYS,
         "way": way,
+        "tags": [one.name for one in known_tags],
+        "longest_tag": LONGEST,
         "page": {
             "project": project.id,
             "user": user.id,

@@ -125,9 +125,9 @@ def give_back(tx: Tx, job: Job) -> bool:
     return tx.one(_Q["give_back"], {"id": job.id, "fence": job.fence}) is not None
 
 
-def cancel(tx: Tx, job_id: JobId, *, error: str) -> Job | None:
-    """None if the job has ended."""
-    row = tx.one(_Q["cancel"], {"id": job_id, "error": error})
+def cancel(tx: Tx, job_id: JobId, state: JobState, *, error: str | None) -> Job | None:
+    """End it in ``state``. None if the job has ended."""
+    row = tx.one(_Q["cancel"], {"id": job_id, "state": state.value, "error": error})
     return None if row is None else from_row(row)
 
 

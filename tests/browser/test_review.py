@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
+from shared.db import browsing
+from shared.db.browsing import Filter
 from shared.domain import Image
 from shared.system import System
 from tests.browser.axe import assert_usable
@@ -198,6 +200,71 @@ def test_several_are_reviewed_at_once_each_as_the_model_says(visit: Visit, world
     page.keyboard.press("Backspace")
     expect(page.locator("#toast")).to_have_text("3 images taken back.")
     assert sorted(shown(page)) == sorted(ids)
+
+
+def tagged(world: World, name: str) -> set[int]:
+    with world.system.database.transaction() as tx:
+        return set(browsing.ids(tx, world.id, Filter(tag=name), limit=1000))
+
+
+def test_the_images_of_a_lasso_are_tagged_and_untagged_and_stay_to_be_decided_on(visit: Visit, world: World) -> None:
+    page = open_review(visit(), world)
+    x, y = points_of(page, 0, 0)
+    x2, y2 = points_of(page, 1, 1)
+    half = (x2 - x) / 2
+    page.mouse.move(x - half, y - half)
+    page.mouse.down()
+    for to in ((x2 + half, y - half), (x2 + half, y2 + half), (x - half, y2 + half), (x - half, y - half + 2)):
+        page.mouse.move(*to, steps=4)
+    page.mouse.up()
+    expect(page.locator("#shots .tile").first).to_be_visible()
+    page.keyboard.press("a")
+    ids = set(shown(page))
+    expect(page.locator("#chosen")).to_have_text(f"{len(ids)} marked")
+    page.get_by_label("Tag to put on or take off").fill("Round ones")
+    page.get_by_role("button", name="Tag", exact=True).click()
+    expect(page.locator("#toast")).to_have_text(f"{len(ids)} images tagged “Round ones”.")
+    assert tagged(world, "round ones") == ids
+    assert_usable(page)
+    expect(page.locator("#chosen")).to_have_text(f"{len(ids)} marked")
+    page.get_by_role("button", name="Tag", exact=True).click()
+    expect(page.locator("#toast")).to_have_text("All of these are tagged “Round ones” already.")
+    page.get_by_role("button", name="Untag").click()
+    expect(page.locator("#toast")).to_have_text(f"“Round ones” taken off {len(ids)} images.")
+    assert tagged(world, "round ones") == set()
+
+
+def test_an_image_in_doubt_is_tagged_by_keys_alone(visit: Visit, world: World) -> None:
+    page = open_review(visit(), world, DOUBTS)
+    first, second, *_ = shown(page)
+    page.keyboard.press("t")
+    page.keyboard.type("ask k")
+    page.keyboard.press("Enter")
+    expect(page.locator("#toast")).to_have_text("1 image tagged “ask k”.")
+    until(page, f"document.activeElement.dataset.shot === '{first}'")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("t")
+    page.keyboard.press("Escape")
+    until(page, f"document.activeElement.dataset.shot === '{second}'")
+    assert tagged(world, "ask k") == {first}
+    page.reload()
+    expect(page.locator("#tags option")).to_have_attribute("value", "ask k")
+
+
+def test_a_tag_is_not_put_on_without_a_connection_and_the_page_says_so(visit: Visit, world: World) -> None:
+    visitor = visit()
+    page = open_review(visitor, world, DOUBTS)
+    expect(page.locator("#shots .tile").first).to_be_visible()
+    visitor.context.set_offline(True)
+    page.get_by_label("Tag to put on or take off").fill("blurry")
+    page.keyboard.press("Enter")
+    expect(page.locator("#toast")).to_have_text("Tags need the connection. Try again in a moment.")
+    visitor.context.set_offline(False)
+    page.get_by_label("Tag to put on or take off").fill("a,b")
+    page.keyboard.press("Enter")
+    expect(page.locator("#toast")).to_contain_text("That was refused: a tag has no commas")
+    assert tagged(world, "blurry") == set()
+    visitor.complaints.clear()  # the browser's own about requests that failed
 
 
 def test_the_buttons_of_an_image_are_enough_for_a_finger(visit: Visit, world: World) -> None:

@@ -26,8 +26,9 @@ from winnow.cli import app
 from winnow.compare import Compared, CompareOptions, Progress, compare, contender
 from winnow.datasets import open_dataset, write_digits
 from winnow.inputs import Inputs, plan, prepare
+from winnow.options import SimulateOptions
 from winnow.runs import Failed, Finished, Run, cores, run_all, run_path
-from winnow.simulate import SimulateOptions, simulate
+from winnow.simulate import simulate
 from winnow.tune import Grid, label_of, tune
 
 QUICK = {"min_steps": 20, "folds": 0}

@@ -16,9 +16,10 @@ from shared.domain import JobKind
 from shared.errors import Invalid, Retryable
 from shared.health import HealthServer
 from shared.healthcheck import trouble
+from shared.running import serve_health
 from shared.settings import WorkerSettings
 from shared.system import System
-from shared.worker import Worker, serve_health
+from shared.worker import Worker
 from tests.integration.test_worker import Scripted, nothing
 from tests.waiting import wait_for
 from tests.world import open_system

@@ -12,10 +12,10 @@ import pytest
 
 from services.scorer.map import MapHandler
 from shared import arrays, mapping
-from shared.db import jobs, maps, projects
+from shared.db import gauges, jobs, maps, projects
 from shared.db import rounds as rows
-from shared.domain import Image, JobKind, JobState, LabelSource, Split
-from shared.errors import Conflict, NotFound
+from shared.domain import Image, Job, JobKind, JobState, LabelSource, Split
+from shared.errors import Conflict, NotFound, Permanent
 from shared.mapping import Points
 from shared.overview import overview
 from shared.settings import WorkerSettings
@@ -146,11 +146,37 @@ def test_too_few_images_are_no_map(system: System) -> None:
 
 
 def test_a_round_does_not_stand_still_for_a_map_that_failed(system: System, world: World) -> None:
-    job = ask(world)
-    with system.ledger.transaction() as tx:
-        system.ledger.cancel(tx, job.id, world.id, "test")
+    ask(world)
+    system.ledger.fail(world.next_job(JobKind.MAP), Permanent("broken"))
     with system.database.transaction() as tx:
+        assert gauges.read(tx).jobs[("map", "dead")] == 1
         assert overview(tx, world.id).dead_jobs == []
+
+
+def give_up(world: World, job: Job) -> Job:
+    with world.system.ledger.transaction() as tx:
+        return world.system.ledger.cancel(tx, job.id, world.id, "test")
+
+
+def test_a_map_that_is_given_up_is_no_failure_and_can_be_asked_for_again(system: System, world: World) -> None:
+    ask(world)
+    ended = give_up(world, world.next_job(JobKind.MAP))
+    assert (ended.state, ended.error) == (JobState.CANCELLED, None)
+    with system.database.transaction() as tx:
+        assert ("map", "dead") not in gauges.read(tx).jobs
+    assert system.ledger.requeue() == []
+    ask(world)
+    draw(world)
+    assert len(points_of(world)) == POOL
+
+
+def test_who_draws_a_map_that_was_given_up_lets_go_of_it(system: System, world: World) -> None:
+    ask(world)
+    drawing = world.next_job(JobKind.MAP)
+    give_up(world, drawing)
+    assert not system.ledger.heartbeat(drawing, lease_s=60, progress=0.5, detail={})
+    with pytest.raises(Conflict, match="ended: it is cancelled"):
+        give_up(world, drawing)
 
 
 def test_a_map_goes_with_its_model(world: World) -> None:

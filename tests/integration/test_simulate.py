@@ -19,7 +19,8 @@ from torchvision import models
 from shared.errors import Invalid
 from shared.selection import catalog, registry
 from winnow.datasets import open_dataset, write_digits
-from winnow.simulate import SimulateOptions, aulc, simulate
+from winnow.options import SimulateOptions
+from winnow.simulate import aulc, simulate
 
 
 @pytest.fixture(scope="module", autouse=True)

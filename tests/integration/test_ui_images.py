@@ -248,3 +248,15 @@ def test_a_class_of_another_project_is_no_known_answer(ui: Ui, world: World) -> 
     theirs = f"/projects/{world.id}/images/{other.images[0].id}"
     assert ui.ann.post(f"{theirs}/gold", data={"class_id": world.classes[0].id}).status_code == 404
     assert ui.ann.post(f"{theirs}/tags", data={"tag": "mine"}).status_code == 404
+
+
+@pytest.mark.parametrize("place", ["map", "review"])
+def test_images_chosen_on_a_page_are_tagged_and_untagged(ui: Ui, world: World, place: str) -> None:
+    ids = [image.id for image in world.images[:3]]
+    base = f"/v1/projects/{world.id}/{place}"
+    assert ui.ann.post(f"{base}/tag", json={"image_ids": ids[:2], "tag": "Blurry"}).json() == {"image_ids": ids[:2]}
+    assert ui.ann.post(f"{base}/tag", json={"image_ids": ids, "tag": "blurry"}).json() == {"image_ids": ids[2:]}
+    assert "3 images pass this filter" in text_of(ui.ann.get(f"/projects/{world.id}/images?tag=blurry").text)
+    assert ui.ann.post(f"{base}/untag", json={"image_ids": ids, "tag": "blurry"}).json() == {"image_ids": ids}
+    assert ui.ann.post(f"{base}/untag", json={"image_ids": ids, "tag": "blurry"}).json() == {"image_ids": []}
+    assert ui.ann.post(f"{base}/tag", json={"image_ids": ids, "tag": "a,b"}).status_code == 422

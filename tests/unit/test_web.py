@@ -28,7 +28,7 @@ from shared.errors import (
     Unauthorized,
     WinnowError,
 )
-from shared.web import MAX_BODY_BYTES, Problem, install, request_id, streams_body
+from shared.web import MAX_BODY_BYTES, Problem, always, install, request_id, streams_body
 
 ERRORS: dict[str, Exception] = {
     "unauthorized": Unauthorized("who are you?"),
@@ -50,9 +50,9 @@ class Thing(BaseModel):
     password: Annotated[str, Query(min_length=20)]
 
 
-def routes(ready: Callable[[], None] = lambda: None) -> FastAPI:
+def routes(ready: Callable[[], None] = always, live: Callable[[], None] = always) -> FastAPI:
     app = FastAPI()
-    install(app, service="test", ready=ready)
+    install(app, service="test", ready=ready, live=live)
     router = APIRouter(prefix="/v1/things")
 
     @router.get("/fails/{kind}")
@@ -229,6 +229,19 @@ def test_a_service_is_alive_while_it_is_not_ready() -> None:
     answer = client.get("/readyz")
     assert answer.status_code == 503
     assert "10.0.0.7" not in answer.text
+
+
+def test_a_service_of_which_a_part_has_died_is_neither_alive_nor_ready() -> None:
+    def died() -> None:
+        raise Retryable("the thread exports has ended")
+
+    client = TestClient(routes(live=died))
+    with structlog.testing.capture_logs() as logs:
+        assert (client.get("/healthz").status_code, client.get("/readyz").status_code) == (503, 503)
+    assert [line["error"] for line in logs] == [
+        "not alive: the thread exports has ended",
+        "not ready: the thread exports has ended",
+    ]
 
 
 def test_a_service_that_can_work_is_ready(client: TestClient) -> None:

@@ -87,7 +87,7 @@ def requeue_jobs(project_id: ProjectPath, caller: Manager, system: SystemPart) -
 @router.post("/jobs/{job_id}/cancel", summary="Cancel a job", responses=errors(404, 409))
 def cancel_job(project_id: ProjectPath, job_id: JobPath, caller: Manager, system: SystemPart) -> JobOut:
     """Ends a job that waits or runs, within seconds. It counts as dead, so that requeueing begins it again; a training
-    that is requeued goes on from its last written epoch."""
+    that is requeued goes on from its last written epoch. A map is `cancelled` for good: nothing waits for it."""
     with system.ledger.transaction() as tx:
         project = projects.get(tx, ProjectId(project_id))
         job = system.ledger.cancel(tx, JobId(job_id), project.id, caller.actor)

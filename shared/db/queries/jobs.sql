@@ -58,7 +58,7 @@ RETURNING id;
 
 -- name: cancel
 -- The new fence keeps what its worker still does from being published.
-UPDATE jobs SET state = 'dead', fence = fence + 1, lease_until = NULL, error = %(error)s,
+UPDATE jobs SET state = %(state)s, fence = fence + 1, lease_until = NULL, error = %(error)s,
     finished_at = clock_timestamp()
 WHERE id = %(id)s AND state IN ('queued', 'running')
 RETURNING *;

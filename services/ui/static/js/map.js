@@ -6,6 +6,7 @@ import { Gestures } from "./gestures.js";
 import { Unreachable, get, post } from "./http.js";
 import { toast } from "./notices.js";
 import { painterOf } from "./painter.js";
+import { listenForTags } from "./tagging.js";
 import { View } from "./view.js";
 
 const LOOK_AGAIN_MS = 1_500;
@@ -311,18 +312,14 @@ async function ask(map) {
   toast(said(words.asked_done, { n: changed.length.toLocaleString() }));
 }
 
-/** Put a tag on the chosen, or take it off them. */
-async function retag(map, action) {
-  const name = byId("tag").value.trim();
-  if (!name) return byId("tag").focus();
+/** Put a tag on the chosen, or take it off them; whether that was done. */
+async function retag(map, action, name) {
   const changed = await done(map, action, { tag: name });
-  if (!changed) return undefined;
-  if (action === "tag" && ![...byId("tags").options].some((one) => one.value === name)) {
-    byId("tags").append(make("option", { value: name }));
-  }
+  if (!changed) return false;
   if (byId("mode").value === "tag" && (await tagsAnew())) regrouped(map);
   const text = changed.length ? words[`${action}ged_done`] : words[`${action}ged_none`];
-  return toast(said(text, { n: changed.length.toLocaleString(), name }));
+  toast(said(text, { n: changed.length.toLocaleString(), name }));
+  return true;
 }
 
 /** Whether the tags could be fetched, as they are now. */
@@ -346,9 +343,7 @@ async function colourBy(map, mode) {
 
 function listen(map) {
   byId("mode").addEventListener("change", () => colourBy(map, byId("mode").value));
-  byId("put-tag").addEventListener("click", () => retag(map, "tag"));
-  byId("take-tag").addEventListener("click", () => retag(map, "untag"));
-  byId("tag").addEventListener("keydown", (event) => event.key === "Enter" && retag(map, "tag"));
+  listenForTags((action, name) => retag(map, action, name));
   byId("lasso").addEventListener("click", () => toggleLasso(map));
   byId("frame").addEventListener("click", () => toggleFrame(map));
   const look = { closer: () => map.view.closer(1.5), further: () => map.view.closer(1 / 1.5), whole: () => map.view.whole() };

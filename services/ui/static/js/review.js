@@ -10,6 +10,7 @@ import { Picture } from "./review_picture.js";
 import { Sender } from "./review_sender.js";
 import { fine, say } from "./review_words.js";
 import { ClassSearch } from "./search.js";
+import { listenForTags } from "./tagging.js";
 
 const AT_ONCE = 60;
 const AGAIN_MS = 3_000;
@@ -82,21 +83,44 @@ function file(classId) {
   decide(gallery.targets, () => classId);
 }
 
-/** Another person is asked about these, who sees nothing of the label; the images stay here. */
-async function askAnother() {
-  const image_ids = gallery.targets.slice(0, page.most).map((shot) => shot.id);
-  if (!image_ids.length) return;
+/** What the service answers to something that isn't kept for later, or null where it can't be: then it says why. */
+async function now(path, body, offline) {
   try {
-    const result = await post(`/v1/projects/${page.project}/second-opinions`, { image_ids });
-    if (!result.ok) return void toast(say("refused", { detail: result.data.detail ?? result.status }));
-    const count = result.data.asked.length;
-    toast(count ? say("second", { count }) : say("second_none"));
-    gallery.clear();
+    const result = await post(path, body);
+    if (result.ok) return result.data;
+    toast(say("refused", { detail: result.data.detail ?? result.status }));
   } catch (error) {
     if (!(error instanceof Unreachable)) throw error;
-    toast(say("second_offline"));
+    toast(say(offline));
   }
+  return null;
 }
+
+const targetIds = () => gallery.targets.slice(0, page.most).map((shot) => shot.id);
+
+/** Another person is asked about these, who sees nothing of the label; the images stay here. */
+async function askAnother() {
+  const image_ids = targetIds();
+  if (!image_ids.length) return;
+  const data = await now(`/v1/projects/${page.project}/second-opinions`, { image_ids }, "second_offline");
+  if (!data) return;
+  const count = data.asked.length;
+  toast(count ? say("second", { count }) : say("second_none"));
+  gallery.clear();
+}
+
+/** A tag is put on these, or taken off them; whether that was done. They stay here, marked, to be decided on. */
+async function retag(action, name) {
+  const image_ids = targetIds();
+  const data = image_ids.length ? await now(`${base}/${action}`, { image_ids, tag: name }, "tag_offline") : null;
+  if (!data) return false;
+  const count = data.image_ids.length;
+  toast(count ? say(`${action}ged`, { count, name }) : say(`${action}ged_none`, { name }));
+  if (document.activeElement === byId("tag")) focusImage();
+  return true;
+}
+
+const focusImage = () => gallery.present?.button.focus({ focusVisible: true });
 
 function markAll() {
   gallery.markAll(page.most);
@@ -229,13 +253,15 @@ const presses = {
 };
 for (const button of document.querySelectorAll("[data-press]")) onPress(button, presses[button.dataset.press]);
 for (const button of document.querySelectorAll("#classes [data-class]")) onPress(button, () => file(Number(button.dataset.class)));
+listenForTags(retag);
+byId("tag").addEventListener("keydown", (event) => event.key === "Escape" && focusImage());
 byId("more").addEventListener("click", page.way === "doubts" ? loadDoubts : showMore);
 const go = (dx, dy, extend) => () => gallery.go(dx, dy, extend);
 listen(
   page.classes,
   file,
   {
-    Enter: take, k: keep, s: askAnother, "shift+Enter": keep, Backspace: presses.undo, " ": () => gallery.toggle(), a: markAll, Escape: presses.none,
+    Enter: take, k: keep, s: askAnother, t: () => byId("tag").focus(), "shift+Enter": keep, Backspace: presses.undo, " ": () => gallery.toggle(), a: markAll, Escape: presses.none,
     "/": presses.search, "?": presses.help, o: openImage,
     ArrowLeft: go(-1, 0, false), ArrowRight: go(1, 0, false), ArrowUp: go(0, -1, false), ArrowDown: go(0, 1, false),
     "shift+ArrowLeft": go(-1, 0, true), "shift+ArrowRight": go(1, 0, true),
