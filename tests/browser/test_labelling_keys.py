@@ -404,14 +404,21 @@ def test_images_taken_along_are_held_and_given_back(visit: Visit, system: System
     assert len(seen) == 8
 
 
+def pass_to_others(page: Page) -> None:
+    page.keyboard.press("Shift+Space")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("2")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+
+
 def test_who_passed_everything_on_is_told_so(visit: Visit, system: System) -> None:
     world = open_for_labelling(hang(system, digits(10), ["a", "b"], name="Few", initial=2))
     world.user("ben")
     page = open_page(visit(), world)
-    for _ in range(2):
-        page.keyboard.press("Shift+Space")
-        page.keyboard.press("2")
-        page.wait_for_timeout(300)
+    first = shown(page)
+    pass_to_others(page)
+    expect(page.get_by_alt_text(TAKEN)).not_to_have_attribute("src", first)
+    pass_to_others(page)
     expect(page.locator("#pause")).to_contain_text("2 images left: passed on by you")
 
 
