@@ -110,7 +110,7 @@ class Worker:
         self._interrupt = threading.Event()  # the running job must end now
         self._running: _Running | None = None
         self._urgent_before = False  # whether the last job was of an urgent kind
-        self._turned_at = time.monotonic()
+        self._turned_at: float | None = None  # it has not begun: the schema may be too old for it still
         self._connected = False
         for kind in self._handlers:  # series that are there from the start: a rate needs a first value
             WORKER_BUSY.labels(kind.value).set(0)
@@ -120,6 +120,8 @@ class Worker:
 
     def check_alive(self) -> None:
         """Raise ``Retryable`` if the main loop has not turned for ``_SILENT_S``: it hangs, and only a restart helps."""
+        if self._turned_at is None:
+            return
         silent = time.monotonic() - self._turned_at
         if silent > _SILENT_S:
             raise Retryable(f"the worker's main loop has not turned for {silent:.0f} s")
