@@ -111,7 +111,8 @@ class LearnConfig:
         ``grey``: whether the images have no colour. Where that isn't known yet it matters for augmentation alone.
         """
         kind = kind_of(tuple(class_names or ()), grey=grey)
-        return overridden(choose(self.mode, labels=labels, kind=kind, gpu=gpu), self.overrides)
+        chosen = choose(self.mode, labels=labels, kind=kind, gpu=gpu, small=self.arch in CNNS)
+        return overridden(chosen, self.overrides)
 
     def spec(self, n_classes: int, dim: int = 0) -> NetworkSpec:
         """The network that this trains, for so many classes; ``dim`` is the width of a backbone's features."""

@@ -172,11 +172,12 @@ def _names_a_sign(name: str) -> bool:
     return len(words) == 1 and (len(words[0]) == 1 or words[0].isdigit() or words[0] in _NUMERALS)
 
 
-def choose(mode: str, *, labels: int, kind: str, gpu: bool = False) -> Recipe:
+def choose(mode: str, *, labels: int, kind: str, gpu: bool = False, small: bool = False) -> Recipe:
     """The recipe for ``labels`` labelled images of a ``kind``. Measurements behind the figures: docs/learning.md.
 
-    ``gpu``: whether one trains. Networks then take more steps than a processor would in bearable time, and signs are
-    learned from the unlabelled pool as well.
+    ``gpu``: whether one trains. Networks then take more steps than a processor would in bearable time. ``small``:
+    whether it is a network of Winnow's own, whose steps take milliseconds there. From scratch these take many more, and
+    learn signs from the unlabelled pool as well.
     """
     seen = {
         PHOTOS: Recipe(augment="photo", flip=True),
@@ -195,12 +196,12 @@ def choose(mode: str, *, labels: int, kind: str, gpu: bool = False) -> Recipe:
             norm_policy="frozen" if labels < 5000 else "train",
         )
     if mode == "scratch":
-        steps = 4000 if kind == PHOTOS else 2000
+        quick, steps = gpu and small, 4000 if kind == PHOTOS else 2000
         return replace(
             seen,
             epochs=30 if labels < 2000 else 40,
-            min_steps=steps if gpu else seen.min_steps,
+            min_steps=steps if quick else seen.min_steps,
             label_smoothing=0.0 if kind == SIGNS else 0.1,
-            consistency=1.0 if gpu and kind == SIGNS else 0.0,
+            consistency=1.0 if quick and kind == SIGNS else 0.0,
         )
     return seen

@@ -26,6 +26,11 @@ def test_a_gpu_gives_networks_more_steps(config: LearnConfig) -> None:
     assert not fast.reads_unlabelled and not slow.reads_unlabelled
 
 
+def test_a_large_network_is_not_kept_longer_than_was_measured() -> None:
+    large = LearnConfig(arch="resnet50")
+    assert large.recipe_for(100, DIGITS, gpu=True) == large.recipe_for(100, DIGITS, gpu=False)
+
+
 def test_on_a_gpu_signs_are_learned_from_the_pool_as_well() -> None:
     assert SCRATCH.recipe_for(100, DIGITS, gpu=True).reads_unlabelled
     assert not SCRATCH.recipe_for(100, DIGITS, gpu=False).reads_unlabelled
