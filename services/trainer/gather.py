@@ -25,6 +25,8 @@ from shared.store.base import Store, features_info_key, features_key, pixels_key
 from shared.weights import find_weights
 
 DAWID_SKENE = "dawid_skene"
+_MOST_BYTES = 2 * 2**30
+"""Of unlabelled pixels that a training reads, however many images that is: they lie in memory, for a moment twice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,8 +191,10 @@ class Gatherer:
             shards = images.shards(tx, project_id, ShardState.EMBEDDED)
             free = {shard.id: [row for _, row in images.unanswered(tx, shard.id)] for shard in shards}
         places = [(shard, row) for shard, rows in sorted(free.items()) for row in rows]
-        rng = np.random.default_rng([material.settings.seed, len(material.pool)])
-        chosen = rng.permutation(len(places))[: self._most_unlabelled]
+        settings = material.settings
+        roomy = _MOST_BYTES // (settings.image_size**2 * settings.channels)
+        rng = np.random.default_rng([settings.seed, len(material.pool)])
+        chosen = rng.permutation(len(places))[: min(self._most_unlabelled, roomy)]
         parts = []
         for shard_id, group in groupby(sorted(places[i] for i in chosen), key=lambda place: place[0]):
             source = self._source(project_id, shard_id, material)

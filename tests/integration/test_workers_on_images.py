@@ -309,8 +309,11 @@ def test_every_mode_goes_through_the_loop_and_members_are_scored(
     assert said["calibration"]["n"] > 0 and said["auroc"] is None and said["reliability"]
 
 
-@pytest.mark.parametrize("gpu", [True, False])
-def test_only_a_gpu_is_brought_the_unlabelled_pool_of_signs(system: System, tmp_path: Path, gpu: bool) -> None:
+@pytest.mark.parametrize(("gpu", "room", "brought"), [(True, 2**30, 50), (True, 32 * 32 * 20, 20), (False, 2**30, 0)])
+def test_only_a_gpu_is_brought_the_unlabelled_pool_of_signs(
+    system: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpu: bool, room: int, brought: int
+) -> None:
+    monkeypatch.setattr("services.trainer.gather._MOST_BYTES", room)
     project_id, _ = digits_project(system, max_rounds=1)
     start(system, project_id)
     with workers(system):
@@ -323,7 +326,7 @@ def test_only_a_gpu_is_brought_the_unlabelled_pool_of_signs(system: System, tmp_
     Gatherer(system.database, system.store, None, most_unlabelled=50).gather(job, material, tmp_path, gpu=gpu)
     read = tmp_path / "unlabelled.npy"
     assert read.exists() == gpu
-    assert not gpu or np.load(read).shape == (50, 32, 32, 1)
+    assert not gpu or np.load(read).shape == (brought, 32, 32, 1)
 
 
 def test_features_of_other_weights_are_refused(system: System, tmp_path: Path) -> None:
