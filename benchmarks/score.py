@@ -11,6 +11,7 @@ import io
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -34,40 +35,22 @@ def run() -> list[Row]:
     device = pick_device(None)
     large = device.type == "cuda"
     where = torch.cuda.get_device_name(device) if large else f"{os.cpu_count()} CPU cores"
-    rows = [_decoding(2_000 if large else 500)]
-    for arch, size, images in [
-        ("mobilenet_v2", 160, 8_192 if large else 256),
-        ("resnet50", 224, 4_096 if large else 64),
-    ]:
-        rows.append(_features(arch, size, images * (64 if large else 1), device, where))
-    return [*rows, _probabilities("cnn", 32, 100_000 if large else 4_000, device, where)]
-
-
-def _features(arch: str, size: int, images: int, device: torch.device, where: str) -> Row:
-    backbone = Backbone(build_trunk(arch, None), f"{arch}-random").to(device)
-    x = _pixels(images, size)
-    return Row(
-        case=f"{arch}, {size} px, {where}",
-        metric="features",
-        value=_rate(images, lambda: embed(backbone, x, device=device)),
-        unit="images/s",
-        better="higher",
-        limit=_bare(backbone, x, 32, device),
-    )
-
-
-def _probabilities(arch: str, size: int, images: int, device: torch.device, where: str) -> Row:
-    config = LearnConfig(arch=arch, image_size=size)
+    rows = [_reading(2_000 if large else 500)]
+    for arch, size, images in (("mobilenet_v2", 160, 256), ("resnet50", 224, 64)):
+        backbone = Backbone(build_trunk(arch, None), f"{arch}-random").to(device)
+        x = _pixels(images * (32 if large else 1), size)
+        ours = _rate(len(x), partial(embed, backbone, x, device=device))
+        rows.append(_row(f"{arch}, {size} px, {where}", "features", ours, _bare(backbone, x, 32, device)))
+    config = LearnConfig(arch="cnn", image_size=32)
     model = Model(spec=config.spec(CLASSES), networks=(build_network(config.spec(CLASSES)),))
-    x = _pixels(images, size)
-    return Row(
-        case=f"{arch}, {size} px, {where}",
-        metric="probabilities and features",
-        value=_rate(images, lambda: predict(model, x, device=device)),
-        unit="images/s",
-        better="higher",
-        limit=_bare(model.network.to(device).eval(), x, 256, device),
-    )
+    x = _pixels(100_000 if large else 4_000, config.image_size)
+    ours = _rate(len(x), partial(predict, model, x, device=device))
+    bare = _bare(model.network.to(device).eval(), x, 256, device)
+    return [*rows, _row(f"cnn, 32 px, {where}", "probabilities and features", ours, bare)]
+
+
+def _row(case: str, metric: str, ours: float, bare: float) -> Row:
+    return Row(case=case, metric=metric, value=ours, unit="images/s", better="higher", limit=bare)
 
 
 def _bare(network: Callable[[Tensor], Tensor], x: npt.NDArray[np.uint8], batch: int, device: torch.device) -> float:
@@ -81,7 +64,7 @@ def _bare(network: Callable[[Tensor], Tensor], x: npt.NDArray[np.uint8], batch: 
     return _rate(len(x) // batch * batch, over)
 
 
-def _decoding(images: int) -> Row:
+def _reading(images: int) -> Row:
     photograph = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     out = io.BytesIO()
     Image.fromarray(photograph).resize((640, 480), Image.Resampling.BICUBIC).save(out, "JPEG")

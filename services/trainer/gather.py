@@ -26,7 +26,7 @@ from shared.weights import find_weights
 
 DAWID_SKENE = "dawid_skene"
 _MOST_BYTES = 2 * 2**30
-"""Of unlabelled pixels that a training reads, however many images that is: they lie in memory, for a moment twice."""
+"""Of the unlabelled pool that a training reads, however many images that is: they lie in memory, for a moment twice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,9 +192,11 @@ class Gatherer:
             free = {shard.id: [row for _, row in images.unanswered(tx, shard.id)] for shard in shards}
         places = [(shard, row) for shard, rows in sorted(free.items()) for row in rows]
         settings = material.settings
-        roomy = _MOST_BYTES // (settings.image_size**2 * settings.channels)
+        each = settings.image_size**2 * settings.channels
+        if settings.on_features:
+            each = np.dtype(np.float32).itemsize * archs.info(settings.arch).feature_size
         rng = np.random.default_rng([settings.seed, len(material.pool)])
-        chosen = rng.permutation(len(places))[: min(self._most_unlabelled, roomy)]
+        chosen = rng.permutation(len(places))[: min(self._most_unlabelled, _MOST_BYTES // each)]
         parts = []
         for shard_id, group in groupby(sorted(places[i] for i in chosen), key=lambda place: place[0]):
             source = self._source(project_id, shard_id, material)
